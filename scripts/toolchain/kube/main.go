@@ -2,7 +2,6 @@
 package main
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"net/url"
@@ -27,7 +26,6 @@ import (
 	kcm "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
-	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 func main() {
@@ -54,7 +52,7 @@ func main() {
 	case "kube-scheduler":
 		cmd = scheduler.NewSchedulerCommand()
 	case "kubelet":
-		cmd = kubelet.NewKubeletCommand(context.Background())
+		cmd = kubeletCommand()
 	case "kube-proxy":
 		cmd = proxy.NewProxyCommand()
 	case "kubectl":

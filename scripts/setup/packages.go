@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"sort"
+	"strings"
+)
+
+// packages are the Debian 12 packages whose programs run on the machine itself. What runs in pods (redis, twemproxy)
+// is not among them: images are packed from package files that are never installed.
+var packages = map[string]string{
+	"containerd":                  "container runtime of the nodes",
+	"runc":                        "starts containers for containerd",
+	"containernetworking-plugins": "pod networks",
+	"iptables":                    "kube-proxy's rules inside the nodes' namespaces",
+	"iproute2":                    "ip, to look at network namespaces",
+	"util-linux":                  "nsenter and mount",
+	"conntrack":                   "kube-proxy forgets connections of ended pods",
+	"ca-certificates":             "certificate authorities",
+	"binutils":                    "reads library names when packing images",
+	"gcc":                         "the race detector of the tests",
+	"libc6-dev":                   "the race detector of the tests",
+}
+
+// missingPackages lists those that dpkg does not know as installed.
+func missingPackages(ctx context.Context) ([]string, error) {
+	args := []string{"-W", "-f", "${Package} ${db:Status-Status}\n"}
+	for name := range packages {
+		args = append(args, name)
+	}
+	out, _ := exec.CommandContext(ctx, "dpkg-query", args...).Output() // fails when one is unknown, and lists the others
+	installed := map[string]bool{}
+	for _, line := range strings.Split(string(out), "\n") {
+		if name, ok := strings.CutSuffix(line, " installed"); ok {
+			installed[name] = true
+		}
+	}
+	var missing []string
+	for name := range packages {
+		if !installed[name] {
+			missing = append(missing, name)
+		}
+	}
+	sort.Strings(missing)
+	return missing, ctx.Err()
+}
+
+func installPackages(ctx context.Context, p *progress, missing []string) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	// RUNLEVEL=1 keeps invoke-rc.d from starting the services that packages bring: the sandbox runs its own.
+	env := append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1")
+	return p.step(ctx, "Installing Debian packages: "+strings.Join(missing, " "), func(ctx context.Context, log *os.File) error {
+		for _, args := range [][]string{
+			{"update", "-q"},
+			append([]string{"install", "-q", "-y", "--no-install-recommends"}, missing...),
+		} {
+			cmd := exec.CommandContext(ctx, "apt-get", args...)
+			cmd.Env, cmd.Stdout, cmd.Stderr = env, log, log
+			if err := cmd.Run(); err != nil {
+				return fmt.Errorf("apt-get %s: %w", strings.Join(args, " "), err)
+			}
+		}
+		return nil
+	})
+}
