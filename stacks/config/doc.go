@@ -1,0 +1,115 @@
+// Package config is the configuration of the stacks: one table of keys (Keys), each with its type, default, reason
+// and check; Load turns the raw values of a stack into typed Settings, or into all errors at once, before any
+// resource is registered. It knows nothing of Pulumi's engine nor of any cloud but the shape of Google's names.
+// docs/configuration.md is generated from the table.
+package config
+
+// Namespace is the namespace of the keys: patag:<key>.
+const Namespace = "patag"
+
+// Kind says which program a stack runs.
+type Kind string
+
+// The kinds of stack.
+const (
+	Foundation Kind = "foundation"
+	Production Kind = "production"
+	Staging    Kind = "staging"
+	LoadTest   Kind = "loadtest"
+	Operations Kind = "operations"
+)
+
+// Kinds lists the kinds in the order in which they are documented.
+func Kinds() []Kind { return []Kind{Foundation, Production, Staging, LoadTest, Operations} }
+
+// Built says whether the program of a kind exists yet.
+func (k Kind) Built() bool { return k == Foundation || k == Production || k == Staging }
+
+// Engines behind the Mongo protocol.
+const (
+	MongoDB  = "mongodb"
+	FerretDB = "ferretdb"
+)
+
+// Settings are the checked values of one stack. Which fields are set depends on the kind: see the table.
+type Settings struct {
+	Kind    Kind
+	Stack   string
+	Project string
+	Region  string
+	zone    string // gcp:zone, empty when not set
+
+	// foundation
+	Domain              string
+	HostLabel           string
+	AlertEmail          string
+	Repository          string
+	BackupLocation      string
+	BackupRetentionDays int
+	BackupVersionDays   int
+
+	// production, staging
+	FoundationStack string
+	Foundation      *FoundationValues
+	Engine          string
+	Images          Images
+	Namespace       string
+	Location        string
+	NodeZones       []string
+	Ranges          Ranges
+	Authorized      []string
+	ReleaseChannel  string
+	Standard        Pool
+	HighCPU         Pool
+	DiskSizeGB      int
+	DiskType        string
+	RedisMemoryMiB  int
+	RedisDiskGiB    int
+	MongoDiskGiB    int
+	TagMin          int
+	TagMax          int
+	TagCPUTarget    int
+	RequestLimit    int
+	RequestLog      float64
+	Catalogue       string
+	CatalogueFile   string
+	DemoPlacement   string
+	PublicURL       string
+	Monitoring      bool
+	ProtectData     bool
+}
+
+// Ranges are the address ranges of a stack's network.
+type Ranges struct{ Nodes, Pods, Services, Master string }
+
+// Pool is the shape of one node pool. Minimum and maximum are per zone.
+type Pool struct {
+	MachineType string
+	Min, Max    int
+	Spot        bool
+}
+
+// Images are image references by digest.
+type Images struct {
+	Tag        string `json:"tag"`
+	Redis      string `json:"redis"`
+	Nutcracker string `json:"nutcracker"`
+	FerretDB   string `json:"ferretdb"`
+	MongoDB    string `json:"mongodb"`
+}
+
+// FoundationValues stand in for the foundation stack where there is none to refer to: they are its outputs.
+type FoundationValues struct {
+	AddressName          string `json:"addressName"`
+	Address              string `json:"address"`
+	CertificateName      string `json:"certificateName"`
+	Host                 string `json:"host"`
+	Domain               string `json:"domain"`
+	DNSZone              string `json:"dnsZone"`
+	Repository           string `json:"repository"`
+	NodeServiceAccount   string `json:"nodeServiceAccount"`
+	TagServiceAccount    string `json:"tagServiceAccount"`
+	BackupServiceAccount string `json:"backupServiceAccount"`
+	BackupBucket         string `json:"backupBucket"`
+	NotificationChannel  string `json:"notificationChannel"`
+}

@@ -1,0 +1,31 @@
+package config
+
+// nearest finds the name closest to a misspelt one (edit distance), the first of equals.
+func nearest(name string, names []string) string {
+	best, distance := "", -1
+	for _, candidate := range names {
+		if d := editDistance(name, candidate); distance < 0 || d < distance {
+			best, distance = candidate, d
+		}
+	}
+	return best
+}
+
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			diagonal, row[j] = row[j], min(row[j]+1, row[j-1]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}
