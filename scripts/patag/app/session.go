@@ -1,0 +1,281 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"path/filepath"
+	"strings"
+
+	"patag/scripts/patag/cloud"
+	"patag/scripts/patag/engine"
+	"patag/scripts/patag/exit"
+	"patag/scripts/patag/project"
+	"patag/scripts/patag/terminal"
+	"patag/stacks/config"
+)
+
+// Session is work on one stack of one cloud.
+type Session struct {
+	App      *App
+	Stack    string
+	Kind     string
+	Project  project.Project
+	Cloud    *cloud.Cloud
+	Tools    cloud.Tools
+	Progress *terminal.Progress
+
+	// generated is the config as it follows from the tracked files and the cloud; overrides are this run's -c.
+	generated, overrides project.Config
+	images               map[string]any
+}
+
+// Foundation is the name of the stack that the others build on.
+const Foundation = "foundation"
+
+// Begin reads and checks everything that can be checked without touching anything: the stack's name, its config,
+// the flags. It starts nothing and writes nothing.
+func (a *App) Begin(stack string, settings []string, p *terminal.Progress) (*Session, error) {
+	proj, err := a.OpenProject()
+	if err != nil {
+		return nil, err
+	}
+	if err := proj.Check(stack); err != nil {
+		return nil, err
+	}
+	c, err := a.OpenCloud()
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{App: a, Stack: stack, Project: proj, Cloud: c, Progress: p}
+	if s.Tools, err = cloud.FindTools(a.Flags.Tools); err != nil {
+		return nil, err
+	}
+	if s.generated, err = proj.Tracked(stack, c.Name == cloud.Sandbox); err != nil {
+		return nil, err
+	}
+	maps.Copy(s.generated, c.Config())
+	if s.overrides, err = proj.Parse(settings); err != nil {
+		return nil, err
+	}
+	return s, s.check()
+}
+
+// merged is the config of this run: generated, the user's own in the work folder, this run's.
+func (s *Session) merged() (project.Config, error) {
+	return s.work().Merge(s.generated, s.overrides)
+}
+
+func (s *Session) work() project.Work {
+	return project.Work{Dir: s.Cloud.Work(s.Stack), Stack: s.Stack}
+}
+
+// check runs the programs' own check of the config.
+func (s *Session) check() error {
+	merged, err := s.merged()
+	if err != nil {
+		return err
+	}
+	s.Kind, _ = merged["patag:kind"].(string)
+	// The path is the repository's; the program runs elsewhere.
+	if file, _ := merged["patag:catalogueFile"].(string); s.platform() && !filepath.IsAbs(file) {
+		if file == "" {
+			file = "app/tag/demo/catalogue.json"
+		}
+		into := s.generated
+		if _, now := s.overrides["patag:catalogueFile"]; now {
+			into = s.overrides
+		}
+		into["patag:catalogueFile"] = filepath.Join(s.Project.Root, file)
+	}
+	if merged, err = s.merged(); err != nil {
+		return err
+	}
+	if given, ok := s.overrides["patag:images"].(map[string]any); ok {
+		s.images = given
+	}
+	values := merged.Strings()
+	if _, given := values["patag:images"]; !given && s.platform() {
+		values["patag:images"] = pendingImages
+	}
+	if _, err := config.Load(config.FromMap(s.Stack, values)); err != nil {
+		return exit.New(exit.Usage, "%w", err).WithHint("every key is explained in docs/configuration.md; nothing was changed")
+	}
+	return nil
+}
+
+// pendingImages stands for the images in the check of a config whose images are not built yet.
+var pendingImages = func() string {
+	digest := "@sha256:" + strings.Repeat("0", 64)
+	refs := map[string]string{}
+	for _, name := range []string{"tag", "redis", "nutcracker", "ferretdb"} {
+		refs[name] = "pending/" + name + digest
+	}
+	raw, _ := json.Marshal(refs)
+	return string(raw)
+}()
+
+// platform is true for the kinds that run the tag service and thus need a foundation, images and Kubernetes.
+func (s *Session) platform() bool {
+	return s.Kind == string(config.Production) || s.Kind == string(config.Staging)
+}
+
+// foundationGiven is true when config stands in for the foundation stack.
+func (s *Session) foundationGiven() (map[string]any, bool) {
+	merged, err := s.merged()
+	if err != nil {
+		return nil, false
+	}
+	switch v := merged["patag:foundation"].(type) {
+	case map[string]any:
+		return v, true
+	case string:
+		var parsed map[string]any
+		return parsed, json.Unmarshal([]byte(v), &parsed) == nil
+	}
+	return nil, false
+}
+
+// Need refuses to go on without the programs that a run starts, a running sandbox, or credentials.
+func (s *Session) Need(offline bool) error {
+	if err := s.Cloud.Running(); err != nil {
+		return err
+	}
+	if s.Cloud.Name == cloud.GCP && !s.Cloud.Credentialed {
+		if !offline || !strings.HasPrefix(s.Cloud.Backend, "file://") {
+			return exit.New(exit.Usage, "there are no Google credentials").WithHint("%s", cloud.Credentials)
+		}
+		s.Progress.Line(" ! no Google credentials: this previews from the state alone and asks Google nothing. For more, %s", cloud.Credentials)
+	}
+	if _, err := s.Tools.Find("pulumi"); err != nil {
+		return err
+	}
+	if s.platform() {
+		if _, err := s.Tools.Find("pulumi-resource-kubernetes"); err != nil {
+			return err
+		}
+		if _, err := s.Tools.Find("gke-gcloud-auth-plugin"); err != nil && !offline {
+			return err
+		}
+	}
+	path, standIn, err := s.Tools.Plugin()
+	if err != nil {
+		return err
+	}
+	if s.Cloud.Name == cloud.GCP && standIn && s.Cloud.Credentialed {
+		s.Progress.Line(" ! %s is the stand-in plugin: it knows the resource types of these programs only", path)
+	}
+	return s.Cloud.Prepare()
+}
+
+// EngineOptions say how the stack is run.
+func (s *Session) EngineOptions() (engine.Options, error) {
+	env, err := s.Cloud.Pulumi()
+	if err != nil {
+		return engine.Options{}, err
+	}
+	env["PATH"] = s.Tools.Path(pathOf())
+	if s.Cloud.Name == cloud.Sandbox {
+		env["PATAG_STATE"] = s.Cloud.Layout.Root
+	}
+	cli, err := s.Tools.Find("pulumi")
+	if err != nil {
+		return engine.Options{}, err
+	}
+	return engine.Options{
+		Project: s.Project.Name, Stack: s.Stack, Program: s.App.Program, Dir: s.Cloud.Work(s.Stack),
+		CLI: cli, Env: env, Backend: s.Cloud.Backend, SecretsProvider: s.Cloud.SecretsProvider, Progress: s.Progress,
+	}, nil
+}
+
+// Peek reads the state of a stack of this cloud without taking it.
+func (s *Session) Peek(ctx context.Context, stack string) (engine.Summary, bool, error) {
+	o := engine.Options{Project: s.Project.Name, Stack: stack, Backend: s.Cloud.Backend, Dir: s.Cloud.Dir}
+	if !strings.HasPrefix(s.Cloud.Backend, "file://") {
+		full, err := s.EngineOptions()
+		if err != nil {
+			return engine.Summary{}, false, err
+		}
+		if err := s.work().Write(s.Project, s.generated, s.overrides); err != nil {
+			return engine.Summary{}, false, err
+		}
+		full.Stack = stack
+		o = full
+	}
+	return engine.Peek(ctx, o)
+}
+
+// Open writes the merged config and takes the stack.
+func (s *Session) Open(ctx context.Context) (*engine.Stack, error) {
+	o, err := s.EngineOptions()
+	if err != nil {
+		return nil, err
+	}
+	generated := maps.Clone(s.generated)
+	if s.images != nil {
+		generated["patag:images"] = s.images
+	}
+	o.Prepare = func() error { return s.work().Write(s.Project, generated, s.overrides) }
+	return engine.Open(ctx, o)
+}
+
+// errNoStack is for commands that want one that is there.
+func (s *Session) errNoStack() error {
+	return exit.New(exit.Failed, "stack %s is not up on %s", s.Stack, s.Cloud.Name).WithHint("bring it up with `patag up %s`", s.Stack)
+}
+
+// Existing reads the state of the session's stack and refuses when there is nothing.
+func (s *Session) Existing(ctx context.Context) (engine.Summary, error) {
+	sum, ok, err := s.Peek(ctx, s.Stack)
+	if err != nil {
+		return sum, err
+	}
+	if !ok || sum.Resources == 0 && sum.Interrupted == 0 {
+		return sum, s.errNoStack()
+	}
+	return sum, nil
+}
+
+// NeedsFoundation names the stack of this project that the session's builds on; false when it needs none, or one
+// of another project, or config stands in for it.
+func (s *Session) NeedsFoundation() (string, bool) {
+	if !s.platform() {
+		return "", false
+	}
+	if _, given := s.foundationGiven(); given {
+		return "", false
+	}
+	merged, err := s.merged()
+	if err != nil {
+		return "", false
+	}
+	ref, _ := merged["patag:foundationStack"].(string)
+	if ref == "" {
+		return Foundation, true
+	}
+	// organization/<project>/<stack>, as file and bucket backends name them.
+	parts := strings.Split(ref, "/")
+	if len(parts) != 3 || parts[1] != s.Project.Name {
+		return "", false
+	}
+	return parts[2], true
+}
+
+// ConfigFile is the merged config as Pulumi reads it.
+func (s *Session) ConfigFile() string { return s.work().ConfigFile() }
+
+// WriteConfig brings the config file up to date, unless a run has the stack: then it is what that run wrote. Images
+// that an earlier run filled in stay.
+func (s *Session) WriteConfig() error {
+	generated := maps.Clone(s.generated)
+	before, err := s.work().Config()
+	if err != nil {
+		return err
+	}
+	if images, ok := before["patag:images"]; ok {
+		generated["patag:images"] = images
+	}
+	return engine.IfFree(s.Cloud.Work(s.Stack), s.Stack, func() error {
+		return s.work().Write(s.Project, generated, s.overrides)
+	})
+}

@@ -1,0 +1,133 @@
+package cloud
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"path/filepath"
+
+	"patag/infra/sandbox/client"
+	"patag/infra/sandbox/layout"
+	"patag/scripts/patag/exit"
+)
+
+// The sandbox's own project and place; every other value would do, these are in the documentation.
+const (
+	SandboxProject = "patag-sandbox"
+	SandboxRegion  = "europe-west1"
+	SandboxZone    = "europe-west1-b"
+)
+
+// endpoint is one Google service as the clients let one point it elsewhere. The first element of each path is the
+// host name's first label (docs/architecture.md), what follows is what the client expects behind its setting.
+type endpoint struct {
+	// google is the middle of GOOGLE_<…>_CUSTOM_ENDPOINT of the gcp plugin.
+	google, googlePath string
+	// gcloud is the end of CLOUDSDK_API_ENDPOINT_OVERRIDES_<…>. gcloud appends the version itself for most services.
+	gcloud, gcloudPath string
+}
+
+// Services that the sandbox does not simulate are here too: better a 501 that names the method than a call to Google.
+var sandboxEndpoints = []endpoint{
+	{"COMPUTE", "/compute/compute/beta/", "COMPUTE", "/compute/compute/v1/"},
+	{"CONTAINER", "/container/v1beta1/", "CONTAINER", "/container/"},
+	{"STORAGE", "/storage/storage/v1/", "STORAGE", "/storage/storage/v1/"},
+	{"IAM", "/iam/v1/", "IAM", "/iam/"},
+	{"IAM_CREDENTIALS", "/iamcredentials/v1/", "IAMCREDENTIALS", "/iamcredentials/"},
+	{"RESOURCE_MANAGER", "/cloudresourcemanager/v1/", "CLOUDRESOURCEMANAGER", "/cloudresourcemanager/"},
+	{"RESOURCE_MANAGER_V3", "/cloudresourcemanager/v3/", "", ""},
+	{"ARTIFACT_REGISTRY", "/artifactregistry/v1/", "ARTIFACTREGISTRY", "/artifactregistry/"},
+	{"LOGGING", "/logging/v2/", "LOGGING", "/logging/"},
+	{"MONITORING", "/monitoring/", "MONITORING", "/monitoring/"},
+	{"DNS", "/dns/dns/v1beta2/", "DNS", "/dns/dns/v1/"},
+	{"SECRET_MANAGER", "/secretmanager/v1/", "SECRETMANAGER", "/secretmanager/"},
+	{"SERVICE_USAGE", "/serviceusage/v1beta1/", "SERVICEUSAGE", "/serviceusage/"},
+	{"BILLING", "/billingbudgets/v1/", "BILLINGBUDGETS", "/billingbudgets/"},
+	{"CLOUD_BILLING", "/cloudbilling/v1/", "CLOUDBILLING", "/cloudbilling/"},
+	{"CLOUD_SCHEDULER", "/cloudscheduler/v1/", "CLOUDSCHEDULER", "/cloudscheduler/"},
+	{"CERTIFICATE_MANAGER", "/certificatemanager/v1/", "CERTIFICATEMANAGER", "/certificatemanager/"},
+	{"KMS", "/cloudkms/v1/", "CLOUDKMS", "/cloudkms/"},
+}
+
+func openSandbox(o Options) (*Cloud, error) {
+	l, err := StateFolder(o.State)
+	if err != nil {
+		return nil, err
+	}
+	if o.Backend != "" || o.SecretsProvider != "" {
+		return nil, exit.New(exit.Usage, "the sandbox keeps its state in its own folder").WithHint("leave --backend and --secrets-provider away, or use --cloud gcp")
+	}
+	c := &Cloud{
+		Name: Sandbox, Layout: l, Dir: l.Pulumi(),
+		Project: orElse(o.Project, SandboxProject), Region: orElse(o.Region, SandboxRegion), Zone: orElse(o.Zone, SandboxZone),
+		Backend:        "file://" + filepath.Join(l.Pulumi(), "state"),
+		PassphraseFile: filepath.Join(l.Pulumi(), "passphrase"),
+		endpoints:      sandboxEndpoints,
+	}
+	settings, err := l.Settings()
+	if err != nil && !errors.Is(err, layout.ErrNotCreated) {
+		return nil, exit.New(exit.Usage, "%w", err).WithHint("the state folder is damaged; `patag sandbox stop` and delete it, or restore the file")
+	}
+	if err == nil {
+		c.base = "http://" + settings.API
+		c.Container = c.base + "/container/"
+		c.Registry = redirect{settings.API}
+	}
+	token, err := l.Token()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, exit.New(exit.Usage, "read the sandbox's token: %w", err)
+	}
+	c.Token, c.Credentialed = token, token != ""
+	return c, nil
+}
+
+// StateFolder is the one given, else the default.
+func StateFolder(dir string) (layout.Layout, error) {
+	if dir == "" {
+		return layout.Default()
+	}
+	abs, err := filepath.Abs(dir)
+	return layout.Layout{Root: abs}, err
+}
+
+func orElse(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// Running fails with a clear end unless the cloud can be worked with now.
+func (c *Cloud) Running() error {
+	if c.Name != Sandbox {
+		return nil
+	}
+	_, running, err := client.Daemon(c.Layout)
+	if err != nil {
+		return err
+	}
+	if !running {
+		return NotRunning(c.Layout)
+	}
+	return nil
+}
+
+// NotRunning is the end of a command that needs the sandbox.
+func NotRunning(l layout.Layout) error {
+	e := exit.New(exit.NotRunning, "%w (state folder %s)", client.ErrNotRunning, l.Root)
+	return e.WithHint("start it with `patag sandbox start`")
+}
+
+// redirect sends requests for the registry's public name to the sandbox's, which serves it without TLS on loopback.
+type redirect struct{ address string }
+
+func (r redirect) RoundTrip(req *http.Request) (*http.Response, error) {
+	clone := req.Clone(req.Context())
+	clone.Host = req.URL.Host
+	clone.URL.Scheme = "http"
+	clone.URL.Host = r.address
+	return direct.RoundTrip(clone)
+}
+
+// direct never asks a proxy: the address is on loopback and the request carries the administrator's token.
+var direct = &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 8}

@@ -1,0 +1,172 @@
+// Package status is `patag status`: where a stack answers, and how its cluster is.
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"patag/infra/sandbox/client"
+	"patag/scripts/patag/app"
+	"patag/scripts/patag/cloud"
+	"patag/scripts/patag/engine"
+	"patag/scripts/patag/kube"
+	"patag/scripts/patag/terminal"
+)
+
+// NewCommand makes the command.
+func NewCommand(a *app.App) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:               "status STACK",
+		Short:             "Show where a stack answers and how it is",
+		Args:              app.OneStack,
+		ValidArgsFunction: a.CompleteStack,
+		RunE:              func(cmd *cobra.Command, args []string) error { return run(cmd.Context(), a, args[0], asJSON) },
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: adURL, demoURL, apiURL, kubeconfig, resources, outputs, cluster …")
+	return cmd
+}
+
+// Status is what --json prints.
+type Status struct {
+	Stack      string `json:"stack"`
+	Cloud      string `json:"cloud"`
+	AdURL      string `json:"adURL,omitempty"`
+	DemoURL    string `json:"demoURL,omitempty"`
+	APIURL     string `json:"apiURL,omitempty"`
+	Kubeconfig string `json:"kubeconfig,omitempty"`
+	// Resources counts what Pulumi manages in the stack.
+	Resources   int            `json:"resources"`
+	Interrupted int            `json:"interruptedOperations"`
+	Outputs     map[string]any `json:"outputs"`
+	Cluster     *kube.Summary  `json:"cluster,omitempty"`
+	// NetworkPolicies is true when the cloud enforces them; not set where it is not known.
+	NetworkPolicies *bool    `json:"networkPolicies,omitempty"`
+	Warnings        []string `json:"warnings,omitempty"`
+}
+
+func run(ctx context.Context, a *app.App, stack string, asJSON bool) error {
+	p := terminal.NewProgress(a.Streams)
+	defer p.Close()
+	s, err := a.Begin(stack, nil, p)
+	if err != nil {
+		return err
+	}
+	if err := s.Cloud.Running(); err != nil {
+		return err
+	}
+	sum, err := s.Existing(ctx)
+	if err != nil {
+		return err
+	}
+	st := collect(ctx, s, sum)
+	if asJSON {
+		enc := json.NewEncoder(a.Out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(st)
+	}
+	print(a.Out, st)
+	return nil
+}
+
+// collect never fails: a cluster that does not answer is part of the status.
+func collect(ctx context.Context, s *app.Session, sum engine.Summary) Status {
+	st := Status{Stack: s.Stack, Cloud: s.Cloud.Name, Resources: sum.Resources, Interrupted: sum.Interrupted, Outputs: sum.Outputs}
+	text := func(name string) string { v, _ := sum.Outputs[name].(string); return v }
+	st.AdURL, st.DemoURL, st.APIURL = text("adURL"), text("demoURL"), text("apiURL")
+	if sum.Interrupted > 0 {
+		st.Warnings = append(st.Warnings, fmt.Sprintf("%d operations were interrupted, or a run is going on; `patag up %s` finishes them", sum.Interrupted, s.Stack))
+	}
+	if text("clusterName") != "" {
+		c, path, err := s.Cluster(ctx, sum.Outputs)
+		if err == nil {
+			st.Kubeconfig = path
+			var k kube.Summary
+			if k, err = c.Summary(ctx); err == nil {
+				st.Cluster = &k
+			}
+		}
+		if err != nil && !errors.Is(err, kube.ErrNoCluster) {
+			st.Warnings = append(st.Warnings, err.Error())
+		}
+	}
+	if s.Cloud.Name == cloud.Sandbox {
+		sandbox(ctx, s, &st)
+	}
+	return st
+}
+
+func sandbox(ctx context.Context, s *app.Session, st *Status) {
+	c, err := client.New(s.Cloud.Layout)
+	if err == nil {
+		var answer client.Status
+		if answer, err = c.Status(ctx); err == nil {
+			st.NetworkPolicies = &answer.NetworkPolicies
+			if !answer.NetworkPolicies {
+				st.Warnings = append(st.Warnings, "the sandbox does not enforce NetworkPolicies: every pod can reach every other")
+			}
+			return
+		}
+	}
+	st.Warnings = append(st.Warnings, "the sandbox does not answer: "+err.Error())
+}
+
+func print(w io.Writer, st Status) {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(t, "stack\t%s on %s, %d resources\n", st.Stack, st.Cloud, st.Resources)
+	for _, row := range []struct{ name, value string }{{"ad", st.AdURL}, {"demo", st.DemoURL}, {"API", st.APIURL}, {"kubeconfig", st.Kubeconfig}} {
+		if row.value != "" {
+			fmt.Fprintf(t, "%s\t%s\n", row.name, row.value)
+		}
+	}
+	shown := map[string]bool{"adURL": true, "demoURL": true, "apiURL": true}
+	for _, k := range slices.Sorted(maps.Keys(st.Outputs)) {
+		if !shown[k] {
+			fmt.Fprintf(t, "%s\t%v\n", k, st.Outputs[k])
+		}
+	}
+	t.Flush()
+	if st.Cluster != nil {
+		fmt.Fprintln(w)
+		fmt.Fprintln(t, "NODE\tPOOL\tTYPE\tZONE\tSPOT\tREADY\tCPU\tMEMORY")
+		for _, n := range st.Cluster.Nodes {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, n.Pool, n.MachineType, n.Zone, yes(n.Spot), yes(n.Ready), n.CPU, n.Memory)
+		}
+		t.Flush()
+		fmt.Fprintln(w)
+		fmt.Fprintln(t, "NAMESPACE\tPODS READY\tNOT READY")
+		for _, n := range st.Cluster.Pods {
+			fmt.Fprintf(t, "%s\t%d of %d\t%s\n", n.Namespace, n.Ready, n.Total, first(n.NotReady))
+		}
+		t.Flush()
+	}
+	for _, warning := range st.Warnings {
+		fmt.Fprintln(w, "! "+warning)
+	}
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func first(names []string) string {
+	switch len(names) {
+	case 0:
+		return "-"
+	case 1:
+		return names[0]
+	default:
+		return fmt.Sprintf("%s and %d more", names[0], len(names)-1)
+	}
+}

@@ -1,0 +1,110 @@
+// Package up is `patag up`: it brings a stack up, with the foundation before it when that is missing.
+package up
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"patag/scripts/patag/app"
+	"patag/scripts/patag/engine"
+	"patag/scripts/patag/terminal"
+)
+
+type flags struct {
+	json     bool
+	settings []string
+}
+
+// NewCommand makes the command.
+func NewCommand(a *app.App) *cobra.Command {
+	var f flags
+	cmd := &cobra.Command{
+		Use:   "up STACK",
+		Short: "Bring a stack up, or up to date",
+		Long: `Bring a stack up, or up to date.
+
+The foundation is brought up first when it is not there. Images are built and pushed, and the stack's program is
+run. A run that was interrupted or killed is made good: the next one goes on from there. The last line of the
+output is the URL that serves an ad.`,
+		Example:           "  patag up production\n  patag up staging-acme -c patag:tagMax=4",
+		Args:              app.OneStack,
+		ValidArgsFunction: a.CompleteStack,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return run(cmd.Context(), a, args[0], f)
+		},
+	}
+	cmd.Flags().BoolVar(&f.json, "json", false, "print changes and outputs as JSON")
+	cmd.Flags().StringArrayVarP(&f.settings, "config", "c", nil, "config for this run, KEY=VALUE (objects as JSON); repeatable")
+	return cmd
+}
+
+func run(ctx context.Context, a *app.App, stack string, f flags) error {
+	p := terminal.NewProgress(a.Streams)
+	defer p.Close()
+	s, err := a.Begin(stack, f.settings, p)
+	if err != nil {
+		return err
+	}
+	if err := s.Need(false); err != nil {
+		return err
+	}
+	if err := foundation(ctx, a, s, p); err != nil {
+		return err
+	}
+	if err := s.BuildImages(ctx, true); err != nil {
+		return err
+	}
+	result, err := apply(ctx, s)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return json.NewEncoder(a.Out).Encode(map[string]any{"stack": stack, "cloud": s.Cloud.Name, "changes": result.Changes, "outputs": result.Outputs})
+	}
+	if ad, ok := result.Outputs["adURL"].(string); ok {
+		if demo, ok := result.Outputs["demoURL"].(string); ok {
+			p.Line("   demo page: %s", demo)
+		}
+		p.Line("   the ad:")
+		fmt.Fprintln(a.Out, ad)
+	}
+	return nil
+}
+
+// foundation brings the foundation up when the stack needs it and it is not there, or not whole: its outputs are
+// written last.
+func foundation(ctx context.Context, a *app.App, s *app.Session, p *terminal.Progress) error {
+	name, needed := s.NeedsFoundation()
+	if !needed {
+		return nil
+	}
+	sum, ok, err := s.Peek(ctx, name)
+	if err != nil {
+		return err
+	}
+	if ok && len(sum.Outputs) > 0 && sum.Interrupted == 0 {
+		return nil
+	}
+	below, err := a.Begin(name, nil, p)
+	if err != nil {
+		return err
+	}
+	p.Line("   %s builds on %s, which is not up yet", s.Stack, name)
+	_, err = apply(ctx, below)
+	return err
+}
+
+func apply(ctx context.Context, s *app.Session) (engine.Result, error) {
+	stack, err := s.Open(ctx)
+	if err != nil {
+		return engine.Result{}, err
+	}
+	defer stack.Close()
+	if _, err := stack.Recover(ctx); err != nil {
+		return engine.Result{}, err
+	}
+	return stack.Up(ctx)
+}
