@@ -82,7 +82,7 @@ func secretKeys() []Key {
 			Reason: reason + "; generated once and kept in the stack's state and in Secret Manager when it is not given", set: secretText(least)}
 	}
 	return []Key{
-		secret("tagKey", "signs the tokens in impression and click URLs", 32),
+		secret("tagKey", "signs the tokens in impression and click URLs: hex or base64 of 32 bytes or more (openssl rand -hex 32)", 43),
 		secret("mongoRootPassword", "administrates MongoDB (engine mongodb)", 16),
 		secret("mongoAppPassword", "what the applications log in to MongoDB with (engine mongodb)", 16),
 		secret("mongoKeyfile", "what the members of the replica set know each other by (engine mongodb), base64", 32),

@@ -1,0 +1,94 @@
+package tagserver
+
+import (
+	"fmt"
+
+	appsv1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/apps/v1"
+	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
+	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"patag/infra/kube"
+)
+
+const (
+	stateDir = "/var/lib/tag"
+	keyDir   = "/run/patag"
+	// pauseSeconds is how long a server that goes still takes requests, until every load balancer has stopped to send
+	// some: Google's take the endpoint out within about ten.
+	pauseSeconds = 15
+)
+
+func deployment(args *Args, secret pulumi.StringPtrInput) *appsv1.DeploymentArgs {
+	return &appsv1.DeploymentArgs{
+		Metadata: args.Target.Meta(Part, Part),
+		Spec: &appsv1.DeploymentSpecArgs{
+			// No Replicas: the autoscaler owns them.
+			Selector: kube.Selector(Part),
+			Strategy: &appsv1.DeploymentStrategyArgs{
+				Type:          pulumi.String("RollingUpdate"),
+				RollingUpdate: &appsv1.RollingUpdateDeploymentArgs{MaxSurge: pulumi.Int(1), MaxUnavailable: pulumi.Int(0)},
+			},
+			Template: &corev1.PodTemplateSpecArgs{
+				Metadata: &metav1.ObjectMetaArgs{Labels: kube.WithAccess(kube.Labels(Part), kube.AccessRedis, kube.AccessMongo)},
+				Spec: &corev1.PodSpecArgs{
+					ServiceAccountName:           args.ServiceAccount.ToStringOutput().ToStringPtrOutput(),
+					AutomountServiceAccountToken: pulumi.Bool(false),
+					EnableServiceLinks:           pulumi.Bool(false),
+					SecurityContext:              kube.PodSecurity(uid),
+					NodeSelector:                 args.NodeSelector,
+					Tolerations: corev1.TolerationArray{&corev1.TolerationArgs{
+						Key: pulumi.String(args.TolerateKey), Operator: pulumi.String("Equal"), Value: pulumi.String(args.TolerateValue), Effect: pulumi.String("NoSchedule"),
+					}},
+					TopologySpreadConstraints: kube.SpreadOverNodes(Part),
+					// The pause, then the requests in flight and the journal's last batch.
+					TerminationGracePeriodSeconds: pulumi.Int(pauseSeconds + 45),
+					Containers:                    corev1.ContainerArray{container(args, secret)},
+					Volumes: corev1.VolumeArray{
+						// The journal survives the process, not the pod: a pod that ends hands it over to Mongo first. On the
+						// node's disk, so that an outage of Mongo may take hours.
+						kube.Scratch("state", "4Gi", false),
+						kube.Scratch("tmp", "64Mi", false),
+						&corev1.VolumeArgs{Name: pulumi.String("key"), Secret: &corev1.SecretVolumeSourceArgs{
+							SecretName: secret, DefaultMode: pulumi.Int(0o440),
+							Items: corev1.KeyToPathArray{&corev1.KeyToPathArgs{Key: pulumi.String("key"), Path: pulumi.String("key")}},
+						}},
+					},
+				},
+			},
+		},
+	}
+}
+
+func container(args *Args, secret pulumi.StringPtrInput) *corev1.ContainerArgs {
+	value := func(name string, v pulumi.StringInput) *corev1.EnvVarArgs {
+		return &corev1.EnvVarArgs{Name: pulumi.String(name), Value: v.ToStringOutput().ToStringPtrOutput()}
+	}
+	port := func(name string, number int) *corev1.ContainerPortArgs {
+		return &corev1.ContainerPortArgs{Name: pulumi.String(name), ContainerPort: pulumi.Int(number)}
+	}
+	return &corev1.ContainerArgs{
+		Name:  pulumi.String(Part),
+		Image: args.Image,
+		Env: corev1.EnvVarArray{
+			value("TAG_LISTEN", pulumi.String(fmt.Sprintf(":%d", Port))),
+			value("TAG_ADMIN_LISTEN", pulumi.String(fmt.Sprintf(":%d", AdminPort))),
+			&corev1.EnvVarArgs{Name: pulumi.String("TAG_MONGO_URI"), ValueFrom: &corev1.EnvVarSourceArgs{
+				SecretKeyRef: &corev1.SecretKeySelectorArgs{Name: secret, Key: pulumi.String("mongo-uri")},
+			}},
+			value("TAG_REDIS_ADDR", args.RedisAddress),
+			value("TAG_JOURNAL_DIR", pulumi.String(stateDir+"/journal")),
+			value("TAG_KEY_FILE", pulumi.String(keyDir+"/key")),
+			value("GOMEMLIMIT", pulumi.String("320MiB")), // below the limit: collect rather than be killed
+		},
+		Ports:           corev1.ContainerPortArray{port("http", Port), port("admin", AdminPort)},
+		SecurityContext: kube.ContainerSecurity(),
+		// Two fit on a n1-highcpu-2 beside the system's own pods.
+		Resources:      kube.Resources(kube.Size{CPU: "500m", Memory: "256Mi", CPULimit: "1800m", MemoryLimit: "400Mi"}),
+		VolumeMounts:   corev1.VolumeMountArray{kube.Mount("state", stateDir, false), kube.Mount("tmp", "/tmp", false), kube.Mount("key", keyDir, true)},
+		StartupProbe:   kube.HTTPProbe("admin", "/livez", 1, 60),
+		ReadinessProbe: kube.HTTPProbe("admin", "/readyz", 1, 2),
+		LivenessProbe:  kube.HTTPProbe("admin", "/livez", 5, 3),
+		Lifecycle:      &corev1.LifecycleArgs{PreStop: &corev1.LifecycleHandlerArgs{Sleep: &corev1.SleepActionArgs{Seconds: pulumi.Int(pauseSeconds)}}},
+	}
+}
