@@ -318,3 +318,28 @@ func Fingerprint(v any) string {
 	sum := digest(v)
 	return base64.StdEncoding.EncodeToString(sum[:8])
 }
+
+// HasField tells whether one of Google's types has a field at the path; map keys may be anything.
+func HasField(like any, path ...string) bool {
+	t := reflect.TypeOf(like)
+	for _, name := range path {
+		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+			t = t.Elem()
+		}
+		switch t.Kind() {
+		case reflect.Struct:
+			f, ok := fieldsOf(t).byName[name]
+			if !ok {
+				return false
+			}
+			t = f.typ
+		case reflect.Map:
+			t = t.Elem()
+		case reflect.Interface:
+			return true
+		default:
+			return false
+		}
+	}
+	return true
+}
