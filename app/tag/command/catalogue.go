@@ -1,0 +1,189 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"patag/app/tag/catalogue"
+	"patag/app/tag/catalogue/mongostore"
+	"patag/app/tag/demo"
+	"patag/app/tag/inventory"
+)
+
+func catalogueCommand(ctx context.Context, args []string, s streams) error {
+	verb := ""
+	if len(args) > 0 {
+		verb, args = args[0], args[1:]
+	}
+	switch verb {
+	case "validate", "import", "export":
+	default:
+		fmt.Fprint(s.err, usage)
+		return usageError(fmt.Sprintf("catalogue %q: use validate, import or export", verb))
+	}
+	f := flag.NewFlagSet("tag catalogue "+verb, flag.ContinueOnError)
+	uri := f.String("mongo-uri", os.Getenv("TAG_MONGO_URI"), "the store (TAG_MONGO_URI)")
+	useDemo := f.Bool("demo", false, "the embedded demo catalogue instead of a file")
+	wait := f.Duration("wait", 0, "how long to wait for the store to answer")
+	files, err := parseMixed(f, args, s)
+	if err != nil {
+		return err
+	}
+	if len(files) > 1 || len(files) == 1 && *useDemo || len(files) == 0 && !*useDemo {
+		return usageError(fmt.Sprintf("catalogue %s needs one FILE (or - ; or --demo for import and validate)", verb))
+	}
+	file := ""
+	if len(files) == 1 {
+		file = files[0]
+	}
+	switch verb {
+	case "export":
+		if *useDemo {
+			return usageError("catalogue export has no --demo")
+		}
+		return export(ctx, file, *uri, s)
+	case "validate":
+		c, err := read(file, *useDemo, s)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(s.out, "valid: %s\n", summary(c))
+		return nil
+	}
+	return importFile(ctx, file, *useDemo, *uri, *wait, s)
+}
+
+// parseMixed lets flags stand before and after other arguments, which it returns.
+func parseMixed(f *flag.FlagSet, args []string, s streams) ([]string, error) {
+	var others []string
+	for {
+		if err := parse(f, args, s); err != nil {
+			return nil, err
+		}
+		if args = f.Args(); len(args) == 0 {
+			return others, nil
+		}
+		others, args = append(others, args[0]), args[1:]
+	}
+}
+
+func read(file string, useDemo bool, s streams) (*catalogue.Catalogue, error) {
+	var in io.Reader
+	switch {
+	case useDemo:
+		in = bytes.NewReader(demo.JSON)
+	case file == "-":
+		in = s.in
+	default:
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, fmt.Errorf("read the catalogue: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	c, err := catalogue.Parse(in)
+	if err != nil {
+		return nil, err
+	}
+	// What servers do with it must work too.
+	if _, err := inventory.Compile(c, 1, time.Now()); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func summary(c *catalogue.Catalogue) string {
+	return fmt.Sprintf("%d placements, %d line items, %d creatives of %d advertisers", len(c.Placements), len(c.LineItems), len(c.Creatives), len(c.Advertisers))
+}
+
+func importFile(ctx context.Context, file string, useDemo bool, uri string, wait time.Duration, s streams) error {
+	c, err := read(file, useDemo, s)
+	if err != nil {
+		return err
+	}
+	db, closeDB, err := database(ctx, uri)
+	if err != nil {
+		return err
+	}
+	defer closeDB()
+	if err := answers(ctx, wait, func(ctx context.Context) error { return db.Client().Ping(ctx, nil) }); err != nil {
+		return fmt.Errorf("the store does not answer: %w", err)
+	}
+	r, err := mongostore.New(db).Import(ctx, c)
+	if err != nil {
+		return err
+	}
+	if r.Unchanged {
+		fmt.Fprintf(s.out, "unchanged: the store holds this catalogue as version %d\n", r.Version)
+		return nil
+	}
+	fmt.Fprintf(s.out, "imported as version %d: %d documents written, %d removed; %s\n", r.Version, r.Written, r.Removed, summary(c))
+	return nil
+}
+
+// answers asks until the store does, for as long as is wanted.
+func answers(ctx context.Context, wait time.Duration, ask func(context.Context) error) error {
+	until := time.Now().Add(wait)
+	for {
+		err := ask(ctx)
+		if err == nil || ctx.Err() != nil || time.Now().After(until) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+func export(ctx context.Context, file, uri string, s streams) error {
+	db, closeDB, err := database(ctx, uri)
+	if err != nil {
+		return err
+	}
+	defer closeDB()
+	c, version, err := mongostore.New(db).Load(ctx)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(c); err != nil {
+		return fmt.Errorf("encode the catalogue: %w", err)
+	}
+	if file == "-" {
+		_, err = s.out.Write(out.Bytes())
+		return err
+	}
+	// Beside the file and renamed: a full disk must not leave half a catalogue under the name.
+	f, err := os.CreateTemp(filepath.Dir(file), ".export-*")
+	if err != nil {
+		return fmt.Errorf("write the catalogue: %w", err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(out.Bytes())
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Chmod(f.Name(), 0o644)
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		return fmt.Errorf("write the catalogue: %w", err)
+	}
+	fmt.Fprintf(s.out, "exported version %d: %s\n", version, summary(c))
+	return nil
+}

@@ -1,0 +1,59 @@
+package inventory
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"html/template"
+
+	"patag/app/tag/catalogue"
+)
+
+// clickMacro is where creatives want the click URL.
+const clickMacro = "{{CLICK}}"
+
+// head opens every ad document: links leave the frame, and the page's background shows through.
+const head = `<!doctype html><html><head><meta charset="utf-8"><base target="_blank"><style>html,body{margin:0;padding:0;overflow:hidden}</style></head><body>`
+const tail = `</body></html>`
+
+// nativeMarkup lays native assets out for pages that do not do it themselves.
+var nativeMarkup = template.Must(template.New("native").Parse(head + `<style>
+a{display:flex;gap:14px;align-items:center;padding:12px;color:inherit;text-decoration:none;font:14px/1.4 system-ui,sans-serif}
+img{width:96px;height:72px;object-fit:cover;border-radius:6px;flex:none}
+b{display:block;font-size:16px;line-height:1.25}small{color:#6b6b6b;display:block}span{display:block}i{font-style:normal;font-weight:600}
+</style><a href="{{.Click}}" rel="noopener sponsored">{{with .Image}}<img alt="" src="{{.}}">{{end}}<span><small>Sponsored by {{.Sponsor}}</small><b>{{.Title}}</b>{{with .Body}}<span>{{.}}</span>{{end}}{{with .Action}}<i>{{.}} ›</i>{{end}}</span></a>` + tail))
+
+// clickHole stands for the click URL while the template runs: a URL that the template engine leaves as it is.
+const clickHole = "https://click.invalid/hole"
+
+func compileCreative(doc *catalogue.Creative) (*Creative, error) {
+	c := &Creative{ID: doc.ID, Advertiser: doc.Advertiser, Landing: doc.Landing, Format: doc.Format, Size: doc.Size}
+	switch doc.Format {
+	case catalogue.Native:
+		var out bytes.Buffer
+		err := nativeMarkup.Execute(&out, struct {
+			catalogue.NativeAssets
+			Image template.URL // data:image/ and https:// only: validated
+			Click string
+		}{*doc.Native, template.URL(doc.Native.Image), clickHole})
+		if err != nil {
+			return nil, fmt.Errorf("lay out native assets: %w", err)
+		}
+		c.Markup = bytes.Split(out.Bytes(), []byte(clickHole))
+		if c.NativeJSON, err = json.Marshal(doc.Native); err != nil {
+			return nil, fmt.Errorf("encode native assets: %w", err)
+		}
+	default:
+		c.Markup = bytes.Split([]byte(head+doc.HTML+tail), []byte(clickMacro))
+	}
+	for _, part := range c.Markup {
+		var quoted bytes.Buffer
+		enc := json.NewEncoder(&quoted)
+		enc.SetEscapeHTML(false) // the answer is JSON and says so; escaping each < would make it a tenth longer
+		if err := enc.Encode(string(part)); err != nil {
+			return nil, fmt.Errorf("encode markup: %w", err)
+		}
+		c.MarkupJSON = append(c.MarkupJSON, quoted.Bytes()[1:quoted.Len()-2]) // without quotes and newline
+	}
+	return c, nil
+}

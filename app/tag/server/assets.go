@@ -1,0 +1,77 @@
+package server
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	_ "embed" // web/
+	"encoding/hex"
+	"net/http"
+	"strings"
+)
+
+//go:embed web/tag.v1.js
+var loaderSource []byte
+
+//go:embed web/demo.html
+var demoSource []byte
+
+// asset is a static file, compressed once.
+type asset struct {
+	plain, zipped []byte
+	etag          string
+	header        map[string]string
+}
+
+func loaderAsset() *asset {
+	return newAsset(loaderSource, map[string]string{
+		"Content-Type":  "text/javascript; charset=utf-8",
+		"Cache-Control": "public, max-age=3600, stale-while-revalidate=86400",
+		// Pages that require cross-origin isolation may load it too.
+		"Cross-Origin-Resource-Policy": "cross-origin",
+		"Access-Control-Allow-Origin":  "*",
+	})
+}
+
+func demoAsset() *asset {
+	return newAsset(demoSource, map[string]string{
+		"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-cache", "X-Robots-Tag": "noindex",
+		"Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data: https:; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'; form-action 'none'",
+	})
+}
+
+func newAsset(plain []byte, header map[string]string) *asset {
+	sum := sha256.Sum256(plain)
+	var z bytes.Buffer
+	w, err := gzip.NewWriterLevel(&z, gzip.BestCompression)
+	if err == nil {
+		_, err = w.Write(plain)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		z.Reset() // cannot happen on a buffer; serve it plain then
+	}
+	return &asset{plain: plain, zipped: z.Bytes(), etag: `"` + hex.EncodeToString(sum[:8]) + `"`, header: header}
+}
+
+func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	for k, v := range a.header {
+		h.Set(k, v)
+	}
+	h.Set("ETag", a.etag)
+	h.Set("Vary", "Accept-Encoding")
+	h["X-Content-Type-Options"] = noSniff
+	if r.Header.Get("If-None-Match") == a.etag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	if len(a.zipped) > 0 && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		h.Set("Content-Encoding", "gzip")
+		w.Write(a.zipped)
+		return
+	}
+	w.Write(a.plain)
+}

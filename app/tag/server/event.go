@@ -1,0 +1,172 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"patag/app/tag/events"
+	"patag/app/tag/events/journal"
+	"patag/app/tag/token"
+)
+
+// pixel is the smallest transparent GIF.
+var pixel = []byte("GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;")
+
+// event answers /v1/event/impression and /v1/event/viewable: when it says yes, the event is on disk.
+func (s *Server) event(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	cors(h)
+	h["Cache-Control"] = noStore
+	var kind events.Kind
+	switch r.PathValue("kind") {
+	case "impression":
+		kind = events.Impression
+	case "viewable":
+		kind = events.Viewable
+	default:
+		fail(w, http.StatusNotFound, "there is no such event; use impression or viewable")
+		return
+	}
+	c, err := s.o.Keys.Parse(tokenOf(r), time.Now(), TokenAge(kind))
+	if err != nil {
+		s.o.Metrics.event(kind, tokenOutcome(err))
+		fail(w, tokenStatus(err), err.Error())
+		return
+	}
+	if err := s.count(r.Context(), kind, &c, isBot(r.Header.Get("User-Agent"))); err != nil {
+		w.Header().Set("Retry-After", "1")
+		fail(w, http.StatusServiceUnavailable, "the event could not be recorded; try again")
+		return
+	}
+	if r.Method == http.MethodPost {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	h["Content-Type"] = gifType
+	w.Write(pixel)
+}
+
+// count records an event and returns when it is safe. One that was acknowledged before is acknowledged again.
+func (s *Server) count(ctx context.Context, kind events.Kind, c *token.Claims, bot bool) error {
+	if s.seen.Has(c.ID, kind) {
+		s.o.Metrics.event(kind, "duplicate")
+		return nil
+	}
+	e := events.Event{
+		Kind: kind, Invalid: c.Invalid || bot, House: c.House, At: time.Now().UnixMilli(), Token: c.ID, Count: 1,
+		CPMMicros: c.CPMMicros, Currency: c.Currency, Placement: c.Placement, Item: c.Item, Creative: c.Creative,
+	}
+	// A fresh buffer: the journal may hold it beyond a request that gives up.
+	if err := s.o.Journal.Append(ctx, e.Append(make([]byte, 0, 192))); err != nil {
+		s.o.Metrics.event(kind, "dropped")
+		s.o.Metrics.dropped(err)
+		return err
+	}
+	if !s.seen.Add(c.ID, kind) {
+		s.o.Metrics.event(kind, "duplicate")
+		return nil
+	}
+	s.o.Metrics.event(kind, "accepted")
+	s.o.Live.Add(&e)
+	if kind == events.Impression && !e.Invalid && c.User != 0 {
+		if st := s.state.Load(); st != nil {
+			if it := st.Snapshot.Item(c.Item); it != nil {
+				s.o.Frequency.Count(c.User, e.At/1000, it)
+			}
+		}
+	}
+	return nil
+}
+
+// click counts a click and sends the browser to the creative's landing page, and nowhere else: the page comes from the catalogue,
+// never from the URL. A click that cannot be counted is still followed.
+func (s *Server) click(w http.ResponseWriter, r *http.Request) {
+	w.Header()["Cache-Control"] = noStore
+	c, err := s.o.Keys.Parse(tokenOf(r), time.Now(), TokenAge(events.Click))
+	if err != nil && !errors.Is(err, token.ErrExpired) {
+		s.o.Metrics.event(events.Click, tokenOutcome(err))
+		fail(w, tokenStatus(err), err.Error())
+		return
+	}
+	expired := err != nil
+	st := s.state.Load()
+	if st == nil || st.Snapshot.Creative(c.Creative) == nil {
+		s.o.Metrics.event(events.Click, "gone")
+		fail(w, http.StatusGone, "this ad is no longer shown")
+		return
+	}
+	if expired {
+		s.o.Metrics.event(events.Click, "expired")
+	} else {
+		s.count(r.Context(), events.Click, &c, isBot(r.Header.Get("User-Agent"))) // a failure is counted in metrics
+	}
+	w.Header()["Referrer-Policy"] = strictRefer
+	http.Redirect(w, r, st.Snapshot.Creative(c.Creative).Landing, http.StatusFound)
+}
+
+// tokenOf finds t= in the query: tokens need no unescaping, and what does is no token.
+func tokenOf(r *http.Request) string {
+	q := r.URL.RawQuery
+	for q != "" {
+		var pair string
+		pair, q, _ = strings.Cut(q, "&")
+		if v, ok := strings.CutPrefix(pair, "t="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+func tokenStatus(err error) int {
+	switch {
+	case errors.Is(err, token.ErrForged):
+		return http.StatusForbidden
+	case errors.Is(err, token.ErrExpired):
+		return http.StatusGone
+	}
+	return http.StatusBadRequest
+}
+
+func tokenOutcome(err error) string {
+	switch {
+	case errors.Is(err, token.ErrForged):
+		return "forged"
+	case errors.Is(err, token.ErrExpired):
+		return "expired"
+	}
+	return "malformed"
+}
+
+// dropReason is a bounded label for a journal's refusal.
+func dropReason(err error) string {
+	switch {
+	case errors.Is(err, journal.ErrFull):
+		return "journal_full"
+	case errors.Is(err, journal.ErrBusy):
+		return "journal_busy"
+	case errors.Is(err, journal.ErrClosed):
+		return "stopping"
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return "client_gone"
+	}
+	return "disk"
+}
+
+// fail answers with one line of JSON.
+func fail(w http.ResponseWriter, status int, message string) {
+	h := w.Header()
+	cors(h)
+	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = jsonType, noStore, noSniff
+	w.WriteHeader(status)
+	body, err := json.Marshal(struct {
+		Error string `json:"error"`
+	}{message})
+	if err != nil {
+		body = []byte(`{"error":"unknown"}`)
+	}
+	w.Write(append(body, '\n'))
+}

@@ -1,0 +1,95 @@
+package server
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"patag/app/tag/decision"
+	"patag/app/tag/events"
+)
+
+// Metrics of the traffic port. Every label value is one of a few known here, so that no request can make a new series.
+type Metrics struct {
+	ads       [adOutcomes]prometheus.Counter
+	seconds   prometheus.Histogram
+	fills     [2]prometheus.Counter // direct, house
+	noFills   map[decision.Reason]prometheus.Counter
+	events    map[events.Kind]map[string]prometheus.Counter
+	drops     map[string]prometheus.Counter
+	rejecteds map[string]prometheus.Counter
+}
+
+type adOutcome int
+
+const (
+	adFilled adOutcome = iota
+	adNoFill
+	adUnknown
+	adBad
+	adUnready
+	adOutcomes
+)
+
+var adOutcomeNames = [adOutcomes]string{"filled", "no_fill", "unknown_placement", "bad_request", "no_catalogue"}
+
+// NewMetrics registers the metrics.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{noFills: map[decision.Reason]prometheus.Counter{}, events: map[events.Kind]map[string]prometheus.Counter{}, drops: map[string]prometheus.Counter{}, rejecteds: map[string]prometheus.Counter{}}
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(v)
+		return v
+	}
+	ads := vec("tag_ad_requests_total", "Ad requests by outcome.", "outcome")
+	for o, name := range adOutcomeNames {
+		m.ads[o] = ads.WithLabelValues(name)
+	}
+	fills := vec("tag_fills_total", "Fills by source.", "source")
+	m.fills[0], m.fills[1] = fills.WithLabelValues("direct"), fills.WithLabelValues("house")
+	noFills := vec("tag_no_fills_total", "Ad requests that nothing filled, by the reason of the candidate that came furthest.", "reason")
+	for _, r := range decision.NoFillReasons() {
+		m.noFills[r] = noFills.WithLabelValues(r.String())
+	}
+	evs := vec("tag_events_total", "Events by kind and outcome; accepted ones are on disk.", "kind", "outcome")
+	for _, k := range []events.Kind{events.Impression, events.Viewable, events.Click} {
+		m.events[k] = map[string]prometheus.Counter{}
+		for _, o := range []string{"accepted", "duplicate", "dropped", "forged", "expired", "malformed", "gone"} {
+			m.events[k][o] = evs.WithLabelValues(k.String(), o)
+		}
+	}
+	drops := vec("tag_events_dropped_total", "Events that could not be put on disk and were refused, by reason.", "reason")
+	for _, r := range []string{"journal_full", "journal_busy", "stopping", "client_gone", "disk"} {
+		m.drops[r] = drops.WithLabelValues(r)
+	}
+	rej := vec("tag_rejected_total", "Requests refused before any work, by reason.", "reason")
+	for _, r := range []string{"overload", "url_too_long"} {
+		m.rejecteds[r] = rej.WithLabelValues(r)
+	}
+	m.seconds = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "tag_ad_seconds", Help: "Time from an ad request's arrival to its answer's end.",
+		Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .3, 1},
+	})
+	reg.MustRegister(m.seconds)
+	return m
+}
+
+func (m *Metrics) ad(o adOutcome, begin time.Time) {
+	m.ads[o].Inc()
+	m.seconds.Observe(time.Since(begin).Seconds())
+}
+
+func (m *Metrics) decided(d *decision.Decision) {
+	switch {
+	case !d.Filled:
+		m.noFills[d.NoFill].Inc()
+	case d.House:
+		m.fills[1].Inc()
+	default:
+		m.fills[0].Inc()
+	}
+}
+
+func (m *Metrics) event(k events.Kind, outcome string) { m.events[k][outcome].Inc() }
+func (m *Metrics) dropped(err error)                   { m.drops[dropReason(err)].Inc() }
+func (m *Metrics) rejected(reason string)              { m.rejecteds[reason].Inc() }
