@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"patag/scripts/patag/cloud"
@@ -51,14 +52,36 @@ func (a *App) Begin(stack string, settings []string, p *terminal.Progress) (*Ses
 	if s.Tools, err = cloud.FindTools(a.Flags.Tools); err != nil {
 		return nil, err
 	}
-	if s.generated, err = proj.Tracked(stack, c.Name == cloud.Sandbox); err != nil {
+	if s.generated, err = proj.Tracked(stack); err != nil {
 		return nil, err
+	}
+	if c.Name == cloud.Sandbox {
+		if err := s.overlay(); err != nil {
+			return nil, err
+		}
 	}
 	maps.Copy(s.generated, c.Config())
 	if s.overrides, err = proj.Parse(settings); err != nil {
 		return nil, err
 	}
 	return s, s.check()
+}
+
+// overlay lays the sandbox's differences over the tracked config: those that a stack of this kind knows. A key that no
+// kind knows stays, for the check to refuse.
+func (s *Session) overlay() error {
+	overlay, err := s.Project.Overlay()
+	if err != nil {
+		return err
+	}
+	kind, _ := s.generated["patag:kind"].(string)
+	for _, key := range config.Keys() {
+		if !slices.Contains(key.Kinds, config.Kind(kind)) {
+			delete(overlay, config.Namespace+":"+key.Name)
+		}
+	}
+	maps.Copy(s.generated, overlay)
+	return nil
 }
 
 // merged is the config of this run: generated, the user's own in the work folder, this run's.
@@ -165,7 +188,7 @@ func (s *Session) Need(offline bool) error {
 	if s.Cloud.Name == cloud.GCP && standIn && s.Cloud.Credentialed {
 		s.Progress.Line(" ! %s is the stand-in plugin: it knows the resource types of these programs only", path)
 	}
-	return s.Cloud.Prepare()
+	return nil
 }
 
 // EngineOptions say how the stack is run.
@@ -196,7 +219,10 @@ func (s *Session) Peek(ctx context.Context, stack string) (engine.Summary, bool,
 		if err != nil {
 			return engine.Summary{}, false, err
 		}
-		if err := s.work().Write(s.Project, s.generated, s.overrides); err != nil {
+		if err := s.Cloud.Prepare(); err != nil {
+			return engine.Summary{}, false, err
+		}
+		if err := s.WriteConfig(); err != nil {
 			return engine.Summary{}, false, err
 		}
 		full.Stack = stack
@@ -211,6 +237,9 @@ func (s *Session) Open(ctx context.Context) (*engine.Stack, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.Cloud.Prepare(); err != nil {
+		return nil, err
+	}
 	generated := maps.Clone(s.generated)
 	if s.images != nil {
 		generated["patag:images"] = s.images
@@ -221,8 +250,14 @@ func (s *Session) Open(ctx context.Context) (*engine.Stack, error) {
 
 // errNoStack is for commands that want one that is there.
 func (s *Session) errNoStack() error {
+	if who, yes := s.InUse(); yes {
+		return exit.New(exit.Failed, "stack %s has nothing yet; it is worked on by %s", s.Stack, who).WithHint("ask again in a moment")
+	}
 	return exit.New(exit.Failed, "stack %s is not up on %s", s.Stack, s.Cloud.Name).WithHint("bring it up with `patag up %s`", s.Stack)
 }
+
+// InUse tells who works on the stack now, from this machine.
+func (s *Session) InUse() (who string, yes bool) { return engine.InUse(s.Cloud.Work(s.Stack)) }
 
 // Existing reads the state of the session's stack and refuses when there is nothing.
 func (s *Session) Existing(ctx context.Context) (engine.Summary, error) {

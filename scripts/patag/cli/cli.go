@@ -13,6 +13,7 @@ import (
 
 	"patag/scripts/patag/app"
 	"patag/scripts/patag/down"
+	"patag/scripts/patag/engine"
 	"patag/scripts/patag/env"
 	"patag/scripts/patag/exit"
 	"patag/scripts/patag/images"
@@ -34,7 +35,7 @@ func Main(a *app.App) int {
 		fmt.Fprintln(os.Stderr, "\n ! interrupted: finishing what was begun, to leave a state that the next run can go on from (again to stop at once)")
 		cancel()
 		<-signals
-		// What this process started dies with it.
+		engine.EndNow()
 		os.Exit(exit.Interrupted)
 	}()
 	return Run(ctx, a, terminal.Standard(), os.Args[1:])

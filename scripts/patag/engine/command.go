@@ -30,16 +30,17 @@ type command struct {
 
 var _ auto.PulumiCommand = command{}
 
-func newCommand(path string, env map[string]string) command {
+func newCommand(o Options) command {
 	merged := map[string]string{}
 	for _, kv := range os.Environ() {
 		if k, v, ok := strings.Cut(kv, "="); ok && keep(k) {
 			merged[k] = v
 		}
 	}
-	maps.Copy(merged, env)
+	maps.Copy(merged, o.Env)
 	merged["PULUMI_AUTOMATION_API"] = "true"
-	c := command{path: path}
+	merged[marker] = mark(o.Dir)
+	c := command{path: o.CLI}
 	for _, k := range slices.Sorted(maps.Keys(merged)) {
 		c.env = append(c.env, k+"="+merged[k])
 	}

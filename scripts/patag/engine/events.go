@@ -27,7 +27,8 @@ type view struct {
 	parents map[string]string
 	groups  map[string]*group
 	active  map[string]operation
-	changes map[string]int
+	changes map[string]int // as the engine counts them, with components and the stack
+	total   map[string]int // of real resources, in words
 	warned  map[string]bool
 	failed  []failure
 	// errors are of no resource: the program's own, or the engine's.
@@ -54,7 +55,7 @@ func newView(p *terminal.Progress, verb, stack string, preview bool) *view {
 	v := &view{
 		progress: p, verb: verb, stack: stack, preview: preview, start: time.Now(),
 		parents: map[string]string{}, groups: map[string]*group{}, active: map[string]operation{},
-		changes: map[string]int{}, warned: map[string]bool{},
+		changes: map[string]int{}, total: map[string]int{}, warned: map[string]bool{},
 	}
 	v.step = p.Step("%s", v.title())
 	return v
@@ -165,6 +166,7 @@ func (v *view) end(m apitype.StepEventMetadata, failed bool) {
 		g.failed = true
 	} else if custom(m) {
 		g.changes[verbOf(m.Op)]++
+		v.total[verbOf(m.Op)]++
 	} else {
 		g.settled = true
 	}
@@ -251,7 +253,7 @@ var colour = regexp.MustCompile(`<\{%[^%]*%\}>`)
 func clean(message string) string { return strings.TrimSpace(colour.ReplaceAllString(message, "")) }
 
 // Noise that the engine says to everybody.
-var noise = []string{"resource plugin", "pending operations from previous deployment"}
+var noise = []string{"resource plugin", "from $PATH at", "pending operations from previous deployment"}
 
 func (v *view) diagnostic(d *apitype.DiagnosticEvent) {
 	text := clean(d.Message)
@@ -297,11 +299,7 @@ func (v *view) close(ok bool) Result {
 		v.step.Fail()
 		return result
 	}
-	total := map[string]int{}
-	for op, n := range v.changes {
-		total[verbOf(apitype.OpType(op))] += n
-	}
-	text := counts(total, v.preview)
+	text := counts(v.total, v.preview)
 	if text == "" {
 		text = "no changes"
 	}

@@ -175,3 +175,20 @@ func IfFree(dir, stack string, do func() error) error {
 	defer f.Close()
 	return do()
 }
+
+// InUse tells who runs the stack of a work folder now.
+func InUse(dir string) (who string, yes bool) {
+	path := filepath.Join(dir, "lock")
+	f, err := os.Open(path)
+	if err != nil {
+		return "", false
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+		return "", false
+	}
+	var by holder
+	raw, _ := os.ReadFile(path)
+	_ = json.Unmarshal(raw, &by)
+	return by.String(), true
+}

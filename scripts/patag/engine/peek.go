@@ -19,7 +19,7 @@ func Peek(ctx context.Context, o Options) (Summary, bool, error) {
 	if root, local := strings.CutPrefix(o.Backend, "file://"); local {
 		return peekFile(filepath.Join(root, ".pulumi", "stacks", o.Project, o.Stack+".json"), o.Stack)
 	}
-	ws, err := auto.NewLocalWorkspace(ctx, auto.WorkDir(o.Dir), auto.Pulumi(newCommand(o.CLI, o.Env)))
+	ws, err := auto.NewLocalWorkspace(ctx, auto.WorkDir(o.Dir), auto.Pulumi(newCommand(o)))
 	if err != nil {
 		return Summary{}, false, err
 	}

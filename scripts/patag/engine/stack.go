@@ -86,6 +86,9 @@ func Open(ctx context.Context, o Options) (*Stack, error) {
 }
 
 func (s *Stack) open(ctx context.Context) error {
+	if n := endLeftovers(s.o.Dir); n > 0 {
+		s.o.Progress.Line(" ! ended %d processes that a killed run of %s left", n, s.o.Stack)
+	}
 	cleared, err := clearLocks(s.o.Backend, s.o.Project, s.o.Stack)
 	if err != nil {
 		return err
@@ -99,7 +102,7 @@ func (s *Stack) open(ctx context.Context) error {
 		}
 	}
 	opts := []auto.LocalWorkspaceOption{
-		auto.WorkDir(s.o.Dir), auto.Program(s.o.Program), auto.Pulumi(newCommand(s.o.CLI, s.o.Env)),
+		auto.WorkDir(s.o.Dir), auto.Program(s.o.Program), auto.Pulumi(newCommand(s.o)),
 	}
 	if s.o.SecretsProvider != "" {
 		opts = append(opts, auto.SecretsProvider(s.o.SecretsProvider))

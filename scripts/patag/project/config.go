@@ -20,12 +20,12 @@ import (
 // Config is the config of one stack: full keys ("patag:kind") to plain YAML values.
 type Config map[string]any
 
-// Overlay is the one file of differences between the sandbox and Google Cloud.
-const Overlay = "sandbox.yaml"
+// overlayFile is the one file of differences between the sandbox and Google Cloud.
+const overlayFile = "sandbox.yaml"
 
 // Tracked reads the config of a stack as it is in the repository: Pulumi.<stack>.yaml, or Pulumi.staging.yaml and the
-// kind for a staging stack; with the sandbox's overlay when asked for.
-func (p Project) Tracked(stack string, sandbox bool) (Config, error) {
+// kind for a staging stack.
+func (p Project) Tracked(stack string) (Config, error) {
 	if err := p.Check(stack); err != nil {
 		return nil, err
 	}
@@ -40,22 +40,16 @@ func (p Project) Tracked(stack string, sandbox bool) (Config, error) {
 			config["patag:kind"] = "staging"
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	if !sandbox {
-		return config, nil
-	}
-	path := filepath.Join(p.stacks, Overlay)
-	overlay, err := p.read(path)
+	return config, err
+}
+
+// Overlay reads what the sandbox lays over the config of every stack; empty when there is no such file.
+func (p Project) Overlay() (Config, error) {
+	config, err := p.read(filepath.Join(p.stacks, overlayFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return config, nil
+		return Config{}, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	maps.Copy(config, overlay)
-	return config, nil
+	return config, err
 }
 
 // read reads one file of stack config. Keys without a namespace belong to the project, as in Pulumi.

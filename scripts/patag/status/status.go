@@ -44,7 +44,9 @@ type Status struct {
 	APIURL     string `json:"apiURL,omitempty"`
 	Kubeconfig string `json:"kubeconfig,omitempty"`
 	// Resources counts what Pulumi manages in the stack.
-	Resources   int            `json:"resources"`
+	Resources int `json:"resources"`
+	// InUse says who works on the stack now.
+	InUse       string         `json:"inUse,omitempty"`
 	Interrupted int            `json:"interruptedOperations"`
 	Outputs     map[string]any `json:"outputs"`
 	Cluster     *kube.Summary  `json:"cluster,omitempty"`
@@ -82,8 +84,12 @@ func collect(ctx context.Context, s *app.Session, sum engine.Summary) Status {
 	st := Status{Stack: s.Stack, Cloud: s.Cloud.Name, Resources: sum.Resources, Interrupted: sum.Interrupted, Outputs: sum.Outputs}
 	text := func(name string) string { v, _ := sum.Outputs[name].(string); return v }
 	st.AdURL, st.DemoURL, st.APIURL = text("adURL"), text("demoURL"), text("apiURL")
-	if sum.Interrupted > 0 {
-		st.Warnings = append(st.Warnings, fmt.Sprintf("%d operations were interrupted, or a run is going on; `patag up %s` finishes them", sum.Interrupted, s.Stack))
+	st.InUse, _ = s.InUse()
+	switch {
+	case st.InUse != "":
+		st.Warnings = append(st.Warnings, "it is worked on by "+st.InUse)
+	case sum.Interrupted > 0:
+		st.Warnings = append(st.Warnings, fmt.Sprintf("the last run was killed, with %d operations open; `patag up %s` makes it good", sum.Interrupted, s.Stack))
 	}
 	if text("clusterName") != "" {
 		c, path, err := s.Cluster(ctx, sum.Outputs)
