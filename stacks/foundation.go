@@ -45,8 +45,7 @@ func foundation(ctx *pulumi.Context, s *config.Settings) error {
 	if err != nil {
 		return err
 	}
-	// A component's DependsOn reaches its children: nothing is asked of an API before it is switched on.
-	opts := []pulumi.ResourceOption{protect, pulumi.DependsOn(services.Enabled)}
+	opts := []pulumi.ResourceOption{protect, after(services.Enabled)}
 
 	accounts, err := identity.New(ctx, name, &identity.Args{Project: project, Prefix: name}, opts...)
 	if err != nil {
@@ -96,4 +95,11 @@ func foundation(ctx *pulumi.Context, s *config.Settings) error {
 		ctx.Export(output, value)
 	}
 	return nil
+}
+
+// after makes everything in a component wait for resources; DependsOn would hold back the component alone.
+func after(resources []pulumi.Resource) pulumi.ResourceOption {
+	return pulumi.Transformations([]pulumi.ResourceTransformation{func(args *pulumi.ResourceTransformationArgs) *pulumi.ResourceTransformationResult {
+		return &pulumi.ResourceTransformationResult{Props: args.Props, Opts: append(args.Opts, pulumi.DependsOn(resources))}
+	}})
 }

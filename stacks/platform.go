@@ -57,17 +57,16 @@ func platform(ctx *pulumi.Context, s *config.Settings) error {
 			return err
 		}
 	}
-	e, err := edge.New(ctx, "edge", &edge.Args{
+	if _, err := edge.New(ctx, "edge", &edge.Args{
 		Target: target, Part: tagserver.Part, TargetPort: tagserver.Port, HealthPath: "/healthz",
 		AddressName: g.addressName, CertificateName: g.certificateName, RequestsPerMinute: s.RequestLimit, LogSample: s.RequestLog,
-	})
-	if err != nil {
+	}); err != nil {
 		return err
 	}
 	if s.Monitoring {
 		if _, err := monitoring.New(ctx, s.Stack, &monitoring.Args{
 			Project: pulumi.String(s.Project), Title: "patag " + s.Stack, Address: g.address, Path: adPath + s.DemoPlacement, Channel: g.channel,
-		}, pulumi.DependsOn([]pulumi.Resource{e})); err != nil {
+		}); err != nil {
 			return err
 		}
 	}
@@ -132,7 +131,9 @@ func otherZones(s *config.Settings) pulumi.StringArray {
 }
 
 // onPool selects the nodes of a pool.
-func onPool(role string) pulumi.StringMap { return pulumi.StringMap{nodepool.Label: pulumi.String(role)} }
+func onPool(role string) pulumi.StringMap {
+	return pulumi.StringMap{nodepool.Label: pulumi.String(role)}
+}
 
 // serve is the tag servers and the account that they run as.
 func serve(ctx *pulumi.Context, s *config.Settings, g *ground, target *kube.Target, data *dataServices) error {

@@ -35,7 +35,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if args == nil || args.Host == nil || args.Zone == nil {
 		return nil, errors.New("publicname: Host and Zone are required")
 	}
-	n := &Name{Host: args.Host.ToStringOutput()}
+	n := &Name{}
 	if err := ctx.RegisterComponentResource("patag:publicname:Name", name, n, opts...); err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err != nil {
 		return nil, err
 	}
-	n.AddressName, n.Address, n.CertificateName = address.Name, address.Address, certificate.Name
+	n.AddressName, n.Address, n.CertificateName, n.Host = address.Name, address.Address, certificate.Name, args.Host.ToStringOutput()
 	return n, ctx.RegisterResourceOutputs(n, pulumi.Map{
 		"addressName": n.AddressName, "address": n.Address, "certificateName": n.CertificateName, "host": n.Host,
 	})
