@@ -1,0 +1,276 @@
+package gke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"patag/infra/sandbox/cluster"
+	"patag/infra/sandbox/gke/cgroup"
+	"patag/infra/sandbox/netns"
+)
+
+// Engine implements cluster.Engine.
+type Engine struct {
+	o Options
+	// life ends with Stop.
+	life context.Context
+	end  context.CancelFunc
+
+	mu       sync.Mutex
+	clusters map[string]*run
+}
+
+var _ cluster.Engine = (*Engine)(nil)
+
+// New checks that everything the engine needs is there.
+func New(o Options) (*Engine, error) {
+	if err := o.prepare(); err != nil {
+		return nil, err
+	}
+	life, end := context.WithCancel(context.Background())
+	return &Engine{o: o, life: life, end: end, clusters: map[string]*run{}}, nil
+}
+
+// Start removes what an earlier engine left in the kernel and brings all clusters back from disk. It returns when their
+// nodes are Ready, or ctx ends: they go on coming up then. A cluster that does not come back is in the error, and
+// hinders no other.
+func (e *Engine) Start(ctx context.Context) error {
+	if err := e.sweep(); err != nil {
+		return fmt.Errorf("clear away what the last run left: %w", err)
+	}
+	entries, err := os.ReadDir(e.o.Layout.Clusters())
+	if err != nil {
+		return err
+	}
+	var wait sync.WaitGroup
+	var mu sync.Mutex
+	var failed []error
+	for _, entry := range entries {
+		wait.Go(func() {
+			if err := e.restore(ctx, entry.Name()); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failed = append(failed, fmt.Errorf("bring back cluster %s: %w", entry.Name(), err))
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(failed...)
+}
+
+func (e *Engine) restore(ctx context.Context, id string) error {
+	f := folder(e.o.Layout.Cluster(id))
+	if _, err := os.Stat(f.deleting()); err == nil {
+		e.o.Logger.Info("finishing the deletion of a cluster", "cluster", id)
+		return e.purge(f)
+	}
+	var spec cluster.Cluster
+	err := load(f.spec(), &spec)
+	if errors.Is(err, fs.ErrNotExist) {
+		return e.purge(f) // its creation was never begun
+	}
+	if err != nil {
+		return err
+	}
+	r, err := e.begin(spec)
+	if err != nil {
+		return err
+	}
+	if err := r.awaitStarted(ctx); err != nil {
+		return err
+	}
+	return r.awaitNodes(ctx)
+}
+
+// sweep ends processes in namespaces of ours, and removes namespaces and control groups. There is one engine per
+// instance number (the daemon's lock sees to it), so all of them are left over.
+func (e *Engine) sweep() error {
+	names, err := netns.Names(e.o.Settings.Name() + "-")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := endProcesses(name); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		if err := netns.Delete(name); err != nil {
+			return err
+		}
+	}
+	return cgroup.Remove(e.o.Settings.Name())
+}
+
+// endProcesses kills what runs in a namespace and waits until it is gone. What it finds are not this process's children.
+func endProcesses(name string) error {
+	var ns unix.Stat_t
+	if err := unix.Stat("/run/netns/"+name, &ns); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		entries, err := os.ReadDir("/proc")
+		if err != nil {
+			return err
+		}
+		found := 0
+		for _, entry := range entries {
+			var st unix.Stat_t
+			var pid int
+			if _, err := fmt.Sscan(entry.Name(), &pid); err != nil {
+				continue
+			}
+			if unix.Stat(filepath.Join("/proc", entry.Name(), "ns/net"), &st) != nil || st.Ino != ns.Ino || st.Dev != ns.Dev {
+				continue
+			}
+			found++
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		if found == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d processes in the network namespace %s do not end", found, name)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// Stop ends everything and leaves no process, mount, namespace or control group; the state stays.
+func (e *Engine) Stop() error {
+	e.end()
+	e.mu.Lock()
+	all := e.clusters
+	e.clusters = map[string]*run{}
+	e.mu.Unlock()
+	var wait sync.WaitGroup
+	for _, r := range all {
+		wait.Go(r.stop)
+	}
+	wait.Wait()
+	return e.sweep()
+}
+
+// begin makes the run of a cluster, or finds the one that is there.
+func (e *Engine) begin(spec cluster.Cluster) (*run, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.life.Err() != nil {
+		return nil, errors.New("the sandbox is stopping")
+	}
+	if r, ok := e.clusters[spec.ID]; ok {
+		return r, nil
+	}
+	r, err := newRun(e, spec)
+	if err != nil {
+		return nil, err
+	}
+	e.clusters[spec.ID] = r
+	go r.start()
+	return r, nil
+}
+
+func (e *Engine) find(id string) (*run, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if r, ok := e.clusters[id]; ok {
+		return r, nil
+	}
+	return nil, fmt.Errorf("there is no cluster %q", id)
+}
+
+// CreateCluster is described in package cluster.
+func (e *Engine) CreateCluster(ctx context.Context, spec cluster.Cluster) (cluster.Credentials, error) {
+	if err := validate(spec); err != nil {
+		return cluster.Credentials{}, fmt.Errorf("create cluster %q: %w", spec.Name, err)
+	}
+	f := folder(e.o.Layout.Cluster(spec.ID))
+	if _, err := os.Stat(f.deleting()); err == nil {
+		return cluster.Credentials{}, fmt.Errorf("create cluster %q: a cluster with this id is being deleted", spec.ID)
+	}
+	if err := save(f.spec(), spec); err != nil {
+		return cluster.Credentials{}, fmt.Errorf("create cluster %q: %w", spec.Name, err)
+	}
+	r, err := e.begin(spec)
+	if err == nil {
+		err = r.awaitStarted(ctx)
+	}
+	if err != nil && ctx.Err() == nil && e.life.Err() == nil {
+		// It failed, rather than that nobody waits for it any more: nothing of it may stay.
+		err = errors.Join(err, e.DeleteCluster(context.WithoutCancel(ctx), spec.ID))
+	}
+	if err != nil {
+		return cluster.Credentials{}, fmt.Errorf("create cluster %q: %w", spec.Name, err)
+	}
+	return cluster.Credentials{CACertificate: r.controlPlane.Keys().CA.CertPEM()}, nil
+}
+
+// DeleteCluster is described in package cluster.
+func (e *Engine) DeleteCluster(_ context.Context, id string) error {
+	f := folder(e.o.Layout.Cluster(id))
+	if _, err := os.Stat(string(f)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := save(f.deleting(), time.Now()); err != nil {
+		return fmt.Errorf("delete cluster %s: %w", id, err)
+	}
+	e.mu.Lock()
+	r := e.clusters[id]
+	delete(e.clusters, id)
+	e.mu.Unlock()
+	if r != nil {
+		r.stop()
+		r.forgetNodes()
+	}
+	if err := e.purge(f); err != nil {
+		return fmt.Errorf("delete cluster %s: %w", id, err)
+	}
+	e.o.Logger.Info("cluster deleted", "cluster", id)
+	return nil
+}
+
+// purge removes what is left of a cluster that does not run. The marker of the deletion goes last.
+func (e *Engine) purge(f folder) error {
+	id := filepath.Base(string(f))
+	if err := cgroup.Remove(e.cgroup(id)); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(string(f))
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if path := filepath.Join(string(f), entry.Name()); path != f.deleting() {
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
+		}
+	}
+	return os.RemoveAll(string(f))
+}
+
+func (e *Engine) cgroup(id string) string { return e.o.Settings.Name() + "/" + id }
+
+// Running is described in package cluster.
+func (e *Engine) Running() []cluster.Running {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var all []cluster.Running
+	for _, r := range e.clusters {
+		if r.isStarted() {
+			all = append(all, r.running())
+		}
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Spec.ID < all[j].Spec.ID })
+	return all
+}
