@@ -15,7 +15,7 @@ func (s *Session) Cluster(ctx context.Context, outputs map[string]any) (*kube.Cl
 	}
 	// The bare name would be Google's way; with the path, kubectl works in a shell without `patag env` too.
 	plugin := "gke-gcloud-auth-plugin"
-	if path, err := s.Tools.Find(plugin); err == nil {
+	if path, err := s.Tools.AuthPlugin(); err == nil {
 		plugin = path
 	}
 	env := map[string]string{}

@@ -52,6 +52,9 @@ func (a *App) Begin(stack string, settings []string, p *terminal.Progress) (*Ses
 	if s.Tools, err = cloud.FindTools(a.Flags.Tools); err != nil {
 		return nil, err
 	}
+	if c.Name == cloud.Sandbox {
+		s.Tools.Front = filepath.Join(c.Dir, "bin")
+	}
 	if s.generated, err = proj.Tracked(stack); err != nil {
 		return nil, err
 	}
@@ -177,7 +180,7 @@ func (s *Session) Need(offline bool) error {
 		if _, err := s.Tools.Find("pulumi-resource-kubernetes"); err != nil {
 			return err
 		}
-		if _, err := s.Tools.Find("gke-gcloud-auth-plugin"); err != nil && !offline {
+		if _, err := s.Tools.AuthPlugin(); err != nil && !offline {
 			return err
 		}
 	}
@@ -219,9 +222,6 @@ func (s *Session) Peek(ctx context.Context, stack string) (engine.Summary, bool,
 		if err != nil {
 			return engine.Summary{}, false, err
 		}
-		if err := s.Cloud.Prepare(); err != nil {
-			return engine.Summary{}, false, err
-		}
 		if err := s.WriteConfig(); err != nil {
 			return engine.Summary{}, false, err
 		}
@@ -237,7 +237,7 @@ func (s *Session) Open(ctx context.Context) (*engine.Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Cloud.Prepare(); err != nil {
+	if err := s.prepare(); err != nil {
 		return nil, err
 	}
 	generated := maps.Clone(s.generated)
@@ -246,6 +246,14 @@ func (s *Session) Open(ctx context.Context) (*engine.Stack, error) {
 	}
 	o.Prepare = func() error { return s.work().Write(s.Project, generated, s.overrides) }
 	return engine.Open(ctx, o)
+}
+
+// prepare makes what every run needs in the state folder.
+func (s *Session) prepare() error {
+	if err := s.Cloud.Prepare(); err != nil {
+		return err
+	}
+	return s.Tools.LinkFront()
 }
 
 // errNoStack is for commands that want one that is there.
@@ -302,6 +310,9 @@ func (s *Session) ConfigFile() string { return s.work().ConfigFile() }
 // WriteConfig brings the config file up to date, unless a run has the stack: then it is what that run wrote. Images
 // that an earlier run filled in stay.
 func (s *Session) WriteConfig() error {
+	if err := s.prepare(); err != nil {
+		return err
+	}
 	generated := maps.Clone(s.generated)
 	before, err := s.work().Config()
 	if err != nil {

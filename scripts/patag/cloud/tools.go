@@ -1,9 +1,11 @@
 package cloud
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"patag/scripts/patag/exit"
@@ -15,6 +17,8 @@ type Tools struct {
 	Dir string
 	// Beside is the folder of the patag executable: patag-sandbox, gke-gcloud-auth-plugin.
 	Beside string
+	// Front, on the sandbox, is a folder for what must be found before the PATH; see LinkFront.
+	Front string
 }
 
 // FindTools takes the folder given, else $PATAG_TOOLS, else the user's cache folder.
@@ -43,39 +47,66 @@ func FindTools(dir string) (Tools, error) {
 	return t, nil
 }
 
-// Path puts the tools before a PATH, and the stand-in of the gcp plugin behind it, so that an official plugin that
-// is on the PATH or in Pulumi's plugin folder is the one that is used.
+// Path puts the tools before a PATH, and patag's own folder with the stand-in of the gcp plugin behind it, so that an
+// official plugin that is on the PATH or in Pulumi's plugin folder is the one that is used.
 func (t Tools) Path(path string) string {
 	var parts []string
-	for _, dir := range []string{t.Dir, t.Beside} {
-		if dir != "" {
+	add := func(dir string) {
+		if dir != "" && !slices.Contains(parts, dir) {
 			parts = append(parts, dir)
 		}
 	}
+	add(t.Dir)
+	add(t.Front)
 	// Pulumi looks on the PATH first: an official plugin in its folder must be put there to be preferred.
-	if dir := installedPlugin(); dir != "" {
-		parts = append(parts, dir)
+	add(installedPlugin())
+	for _, dir := range filepath.SplitList(path) {
+		if dir != t.Beside {
+			add(dir)
+		}
 	}
-	if path != "" {
-		parts = append(parts, path)
-	}
-	if dir := t.standIn(); dir != "" {
-		parts = append(parts, dir)
-	}
+	add(t.Beside)
 	return strings.Join(parts, string(os.PathListSeparator))
 }
 
-const gcpPlugin = "pulumi-resource-gcp"
+// LinkFront makes the folder that stands before the PATH on the sandbox: Google's own auth plugin, where it is
+// installed, asks Google for a token, and must not be found there.
+func (t Tools) LinkFront() error {
+	if t.Front == "" {
+		return nil
+	}
+	plugin, err := t.AuthPlugin()
+	if err != nil {
+		return nil // said where it is needed
+	}
+	if err := os.MkdirAll(t.Front, 0o700); err != nil {
+		return err
+	}
+	link := filepath.Join(t.Front, authPlugin)
+	if old, err := os.Readlink(link); err == nil && old == plugin || plugin == link {
+		return nil
+	}
+	tmp := fmt.Sprintf("%s.%d", link, os.Getpid())
+	if err := os.Symlink(plugin, tmp); err != nil {
+		return fmt.Errorf("link %s: %w", authPlugin, err)
+	}
+	return os.Rename(tmp, link)
+}
 
-// standIn is the folder of the stand-in plugin.
-func (t Tools) standIn() string {
-	for _, dir := range []string{filepath.Join(t.Dir, "standin"), filepath.Join(t.Beside, "standin")} {
-		if executable(filepath.Join(dir, gcpPlugin)) {
-			return dir
+const authPlugin = "gke-gcloud-auth-plugin"
+
+// AuthPlugin is the program that gets tokens for kubectl: on the sandbox the one that came with patag, else the one
+// on the PATH.
+func (t Tools) AuthPlugin() (string, error) {
+	if t.Front != "" {
+		if path, ok := lookIn(authPlugin, t.Dir+string(os.PathListSeparator)+t.Beside); ok {
+			return path, nil
 		}
 	}
-	return ""
+	return t.Find(authPlugin)
 }
+
+const gcpPlugin = "pulumi-resource-gcp"
 
 func installedPlugin() string {
 	home, err := os.UserHomeDir()
@@ -96,7 +127,7 @@ func (t Tools) Plugin() (path string, standIn bool, err error) {
 		return "", false, exit.New(exit.Usage, "%s is not on this machine", gcpPlugin).
 			WithHint("`make build` makes the stand-in; the official one comes with `pulumi plugin install resource gcp v7.38.0`")
 	}
-	return path, filepath.Dir(path) == t.standIn(), nil
+	return path, filepath.Dir(path) == t.Beside, nil
 }
 
 // Find gives the path of a program in the tools folder, beside patag, or on the PATH.

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -81,7 +79,7 @@ func Variables(ctx context.Context, s *app.Session) (map[string]string, []string
 	if s.Cloud.Token == cloud.Placeholder {
 		delete(vars, "GOOGLE_OAUTH_ACCESS_TOKEN")
 	}
-	vars["PATH"] = s.Tools.Path(strip(os.Getenv("PATH"), s.Tools))
+	vars["PATH"] = s.Tools.Path(os.Getenv("PATH"))
 	vars["PULUMI_STACK"] = "organization/" + s.Project.Name + "/" + s.Stack
 	// The CLI takes any of its flags from the environment. The file holds the merged config, and the salt.
 	if err := s.WriteConfig(); err != nil {
@@ -109,10 +107,4 @@ func Variables(ctx context.Context, s *app.Session) (map[string]string, []string
 		notes = append(notes, "KUBECONFIG is not set: "+err.Error())
 	}
 	return vars, notes, nil
-}
-
-// strip takes our own folders out of a PATH, so that a second eval does not make it longer.
-func strip(path string, t cloud.Tools) string {
-	own := filepath.SplitList(t.Path(""))
-	return strings.Join(slices.DeleteFunc(filepath.SplitList(path), func(dir string) bool { return slices.Contains(own, dir) }), string(os.PathListSeparator))
 }

@@ -1,4 +1,4 @@
-// Package sandbox is `patag sandbox start|stop|status|preempt`: the life of the daemon that is the cloud on this
+// Package sandbox is `patag sandbox start|stop|status|preempt|delete`: the life of the daemon that is the cloud on this
 // machine.
 package sandbox
 
@@ -24,7 +24,7 @@ import (
 // NewCommand makes the command.
 func NewCommand(a *app.App) *cobra.Command {
 	cmd := &cobra.Command{Use: "sandbox", Short: "Start, stop and look at the cloud on this machine", Args: cobra.NoArgs}
-	cmd.AddCommand(newStart(a), newStop(a), newStatus(a), newPreempt(a))
+	cmd.AddCommand(newStart(a), newStop(a), newStatus(a), newPreempt(a), newDelete(a))
 	return cmd
 }
 

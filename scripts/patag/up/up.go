@@ -14,8 +14,8 @@ import (
 )
 
 type flags struct {
-	json     bool
-	settings []string
+	json, yes bool
+	settings  []string
 }
 
 // NewCommand makes the command.
@@ -37,6 +37,7 @@ output is the URL that serves an ad.`,
 		},
 	}
 	cmd.Flags().BoolVar(&f.json, "json", false, "print changes and outputs as JSON")
+	cmd.Flags().BoolVar(&f.yes, "yes", false, "ask nothing (up asks nothing today; scripts should say so all the same)")
 	cmd.Flags().StringArrayVarP(&f.settings, "config", "c", nil, "config for this run, KEY=VALUE (objects as JSON); repeatable")
 	return cmd
 }
