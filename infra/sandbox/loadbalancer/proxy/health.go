@@ -115,7 +115,9 @@ func (b *Backend) prober(ep *endpoint, check HealthCheck) (*http.Client, string)
 		scheme = "https"
 	}
 	transport := &http.Transport{
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) { return b.dial(ctx, network, address) },
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return b.dial(ctx, network, address)
+		},
 		// A new connection each time, as Google's probers do: a backend that cannot take connections is not healthy.
 		DisableKeepAlives: true,
 		ForceAttemptHTTP2: check.Type == "HTTP2",

@@ -1,0 +1,473 @@
+package loadbalancer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"patag/infra/sandbox/addresses"
+	"patag/infra/sandbox/loadbalancer/armor"
+	"patag/infra/sandbox/store"
+)
+
+// link is how Compute Engine's documents refer to each other in the store.
+func link(path string) string { return "https://www.googleapis.com/compute/v1/" + path }
+
+// path is that of a resource of the cluster's project.
+func (r *run) path(rest string) string { return "projects/" + r.project + "/" + rest }
+
+// read reads a Compute Engine resource and remembers it, so that a round is made when it changes.
+func (r *run) read(path string, v any) (found bool, err error) {
+	err = r.ctl.Store.View(func(tx store.Tx) error {
+		var raw json.RawMessage
+		if found, err = tx.Get("compute/"+path, &raw); err != nil {
+			return err
+		}
+		r.seen[path] = digest(raw)
+		if !found {
+			return nil
+		}
+		return json.Unmarshal(raw, v)
+	})
+	return found, err
+}
+
+func digest(raw []byte) uint64 {
+	h := fnv.New64a()
+	h.Write(raw)
+	return h.Sum64()
+}
+
+// storeChanged tells whether anything that the last round depended on is different now.
+func (r *run) storeChanged() bool {
+	changed := false
+	_ = r.ctl.Store.View(func(tx store.Tx) error {
+		for path, before := range r.seen {
+			if strings.HasSuffix(path, "/") {
+				if rules, err := digestAll(tx, path); err == nil && rules != before {
+					changed = true
+				}
+				continue
+			}
+			var raw json.RawMessage
+			if _, err := tx.Get("compute/"+path, &raw); err == nil && digest(raw) != before {
+				changed = true
+			}
+		}
+		return nil
+	})
+	return changed
+}
+
+func digestAll(tx store.Tx, path string) (uint64, error) {
+	h := fnv.New64a()
+	err := tx.List("compute/"+path, func(key string, raw []byte) error {
+		h.Write([]byte(key))
+		h.Write(raw)
+		return nil
+	})
+	return h.Sum64(), err
+}
+
+type compiledPolicy struct {
+	digest uint64
+	policy *armor.Policy
+	notes  []string
+}
+
+// securityPolicy compiles a policy, or keeps the compiled one, with its counters, while it stays the same.
+func (r *run) securityPolicy(path string) (*armor.Policy, []string, error) {
+	var raw json.RawMessage
+	found, err := r.read(path, &raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !found {
+		return nil, nil, notFound(path)
+	}
+	if have, ok := r.policies[path]; ok && have.digest == r.seen[path] {
+		return have.policy, have.notes, nil
+	}
+	policy, notes, err := armor.Compile(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, n := range notes {
+		r.logger.Warn("security policy", "note", n)
+	}
+	r.policies[path] = compiledPolicy{r.seen[path], policy, notes}
+	return policy, notes, nil
+}
+
+// books is one round of bookkeeping in a transaction.
+type books struct {
+	run   *run
+	tx    store.Tx
+	write bool
+	// want is every document of the cluster's load balancers by path; keep are paths that stay without being wanted.
+	want map[string]map[string]any
+	keep map[string]bool
+	// negs are the endpoints of network endpoint groups by path.
+	negs map[string][]any
+	// dirty is set when a read-only round would have written.
+	dirty bool
+}
+
+// recordAll claims addresses and brings Compute Engine's resources in line. Rounds without a change only read.
+func (r *run) recordAll(entries []*entry, services map[string]*service) error {
+	run := func(write bool) (dirty bool, err error) {
+		access := r.ctl.Store.View
+		if write {
+			access = r.ctl.Store.Update
+		}
+		err = access(func(tx store.Tx) error {
+			b := &books{run: r, tx: tx, write: write, want: map[string]map[string]any{}, keep: map[string]bool{}, negs: map[string][]any{}}
+			err := b.round(entries, services)
+			dirty = b.dirty
+			return err
+		})
+		return dirty, err
+	}
+	dirty, err := run(false)
+	if err != nil || !dirty {
+		return err
+	}
+	_, err = run(true)
+	return err
+}
+
+func (b *books) round(entries []*entry, services map[string]*service) error {
+	r := b.run
+	rulesPath := r.path("global/forwardingRules/")
+	complete := true
+	for _, e := range entries {
+		for _, p := range b.frontendPaths(e.ing.Namespace, e.ing.Name) {
+			b.keep[p] = e.want == nil
+		}
+	}
+	for _, e := range entries {
+		if e.want == nil {
+			complete = false
+			continue
+		}
+		e.err, e.address = nil, ""
+		address, err := b.claim(e.want)
+		var refused *refusal
+		if errors.As(err, &refused) {
+			e.err = err
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		e.address = address
+		b.frontend(e.want, address, services)
+	}
+	for _, key := range slices.Sorted(maps.Keys(services)) {
+		b.backend(services[key])
+	}
+	if len(b.want) > 0 {
+		b.shared()
+	}
+	if err := b.putAll(); err != nil {
+		return err
+	}
+	if err := b.sweep(complete); err != nil {
+		return err
+	}
+	if err := b.fixAddresses(); err != nil {
+		return err
+	}
+	rules, err := digestAll(b.tx, rulesPath)
+	r.seen[rulesPath] = rules
+	return err
+}
+
+// refusal is an error of one Ingress, not of the round.
+type refusal struct{ text string }
+
+func (e *refusal) Error() string { return e.text }
+
+// claim finds the address of an Ingress. A forwarding rule holds it: as long as one of another name exists with the
+// same address and port, also one that a deleted cluster left, there is none to be had.
+func (b *books) claim(d *desired) (string, error) {
+	r := b.run
+	owner := "compute/" + r.path("global/forwardingRules/"+r.view.names.frontend("fr", d.namespace, d.name))
+	var address string
+	if d.staticIP == "" {
+		have, ok, err := addresses.Lookup(b.tx, owner)
+		switch {
+		case err != nil:
+			return "", err
+		case ok:
+			address = have.String()
+		case !b.write:
+			b.dirty = true
+			return "", nil // the next, writing round allots one
+		default:
+			fresh, err := addresses.Allocate(b.tx, r.ctl.Settings, owner)
+			if err != nil {
+				return "", &refusal{err.Error()}
+			}
+			address = fresh.String()
+		}
+	} else {
+		path := r.path("global/addresses/" + d.staticIP)
+		var doc struct{ Address, AddressType string }
+		found, err := b.tx.Get("compute/"+path, &doc)
+		if err != nil {
+			return "", err
+		}
+		var raw json.RawMessage
+		if _, err := b.tx.Get("compute/"+path, &raw); err != nil {
+			return "", err
+		}
+		r.seen[path] = digest(raw)
+		if !found || doc.Address == "" || doc.AddressType == "INTERNAL" {
+			return "", &refusal{fmt.Sprintf("error running load balancer syncing routine: the given static IP name %v doesn't translate to an existing static IP", d.staticIP)}
+		}
+		address = doc.Address
+	}
+	return address, b.conflict(d, address)
+}
+
+func (b *books) conflict(d *desired, address string) error {
+	r := b.run
+	ports := map[string]bool{"80-80": d.http, "443-443": d.https}
+	mine := map[string]bool{}
+	for _, part := range []string{"fr", "fs"} {
+		mine[r.path("global/forwardingRules/"+r.view.names.frontend(part, d.namespace, d.name))] = true
+	}
+	check := func(path, ip, portRange string) error {
+		if mine[path] || ip != address || !ports[portRange] {
+			return nil
+		}
+		return &refusal{fmt.Sprintf("error running load balancer syncing routine: googleapi: Error 400: Invalid value for field 'resource.IPAddress': '%s'. "+
+			"Specified IP address is in-use and would result in a conflict (it is used by '%s'), invalid", address, path)}
+	}
+	// Two Ingresses of this cluster in one round.
+	for path, doc := range b.want {
+		if ip, _ := doc["IPAddress"].(string); ip != "" {
+			if err := check(path, ip, doc["portRange"].(string)); err != nil {
+				return err
+			}
+		}
+	}
+	prefix := "compute/" + r.path("global/forwardingRules/")
+	return b.tx.List(prefix, func(key string, raw []byte) error {
+		var rule struct{ IPAddress, PortRange string }
+		if err := json.Unmarshal(raw, &rule); err != nil {
+			return fmt.Errorf("read %s: %w", key, err)
+		}
+		path := strings.TrimPrefix(key, "compute/")
+		if b.ownRule(path) && b.want[path] == nil && !b.known(path) {
+			return nil // of an Ingress of this cluster that is gone: swept in this very round
+		}
+		return check(path, rule.IPAddress, rule.PortRange)
+	})
+}
+
+// ownRule tells whether a forwarding rule was made for this cluster.
+func (b *books) ownRule(path string) bool {
+	name := path[strings.LastIndex(path, "/")+1:]
+	return strings.HasPrefix(name, "k8s2-fr-"+b.run.view.names.uid+"-") || strings.HasPrefix(name, "k8s2-fs-"+b.run.view.names.uid+"-")
+}
+
+// known tells whether an Ingress that exists stands behind a path.
+func (b *books) known(path string) bool { _, ok := b.keep[path]; return ok }
+
+func (b *books) frontendPaths(namespace, name string) []string {
+	r := b.run
+	n := r.view.names
+	return []string{
+		r.path("global/forwardingRules/" + n.frontend("fr", namespace, name)), r.path("global/forwardingRules/" + n.frontend("fs", namespace, name)),
+		r.path("global/targetHttpProxies/" + n.frontend("tp", namespace, name)), r.path("global/targetHttpsProxies/" + n.frontend("ts", namespace, name)),
+		r.path("global/urlMaps/" + n.frontend("um", namespace, name)), r.path("global/urlMaps/" + n.frontend("rm", namespace, name)),
+	}
+}
+
+// serverSet are the fields that the API fills in: they are no difference.
+var serverSet = map[string]bool{"kind": true, "id": true, "name": true, "creationTimestamp": true, "selfLink": true, "zone": true, "region": true,
+	"fingerprint": true, "labelFingerprint": true, "labels": true, "size": true, "expireTime": true, "subjectAlternativeNames": true}
+
+func (b *books) putAll() error {
+	for _, path := range slices.Sorted(maps.Keys(b.want)) {
+		want, err := plain(b.want[path])
+		if err != nil {
+			return err
+		}
+		var have map[string]any
+		found, err := b.tx.Get("compute/"+path, &have)
+		if err != nil {
+			return err
+		}
+		if found && same(have, want) {
+			continue
+		}
+		b.dirty = true
+		if !b.write {
+			continue
+		}
+		for _, field := range []string{"labels", "labelFingerprint"} { // a person's
+			if v, ok := have[field]; ok {
+				want[field] = v
+			}
+		}
+		if err := b.run.ctl.Materialise(b.tx, path, want); err != nil {
+			return fmt.Errorf("record %s: %w", path, err)
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(b.negs)) {
+		want, err := plain(map[string]any{"items": b.negs[path]})
+		if err != nil {
+			return err
+		}
+		var have map[string]any
+		if _, err := b.tx.Get("compute/"+path+"/endpoints", &have); err != nil {
+			return err
+		}
+		if reflect.DeepEqual(have, want) {
+			continue
+		}
+		b.dirty = true
+		if b.write {
+			if err := b.tx.Put("compute/"+path+"/endpoints", want); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// plain is a document as JSON has it.
+func plain(doc map[string]any) (map[string]any, error) {
+	raw, err := json.Marshal(doc)
+	if err != nil {
+		return nil, err
+	}
+	var out map[string]any
+	return out, json.Unmarshal(raw, &out)
+}
+
+func same(have, want map[string]any) bool {
+	for k, v := range want {
+		if !serverSet[k] && !reflect.DeepEqual(have[k], v) {
+			return false
+		}
+	}
+	for k := range have {
+		if _, ok := want[k]; !ok && !serverSet[k] {
+			return false
+		}
+	}
+	return true
+}
+
+// sweep removes what was made for this cluster and is no longer wanted. Without a complete picture backends stay.
+func (b *books) sweep(complete bool) error {
+	r := b.run
+	uid := r.view.names.uid
+	var gone []string
+	collections := []string{"global/forwardingRules/", "global/targetHttpProxies/", "global/targetHttpsProxies/", "global/urlMaps/"}
+	if complete {
+		collections = append(collections, "global/sslCertificates/", "global/backendServices/", "global/healthChecks/", "global/firewalls/")
+		for _, zone := range r.cluster.Spec.Zones {
+			collections = append(collections, "zones/"+zone+"/networkEndpointGroups/")
+		}
+	}
+	for _, c := range collections {
+		err := b.tx.List("compute/"+r.path(c), func(key string, raw []byte) error {
+			path := strings.TrimPrefix(key, "compute/")
+			base := strings.TrimSuffix(path, "/endpoints")
+			if b.want[base] != nil || b.keep[base] || !madeFor(uid, base[strings.LastIndex(base, "/")+1:], raw) {
+				return nil
+			}
+			gone = append(gone, path)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, path := range gone {
+		b.dirty = true
+		if !b.write {
+			return nil
+		}
+		if err := b.tx.Delete("compute/" + path); err != nil {
+			return err
+		}
+		if strings.Contains(path, "/forwardingRules/") {
+			if err := addresses.Release(b.tx, "compute/"+path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func madeFor(uid, name string, raw []byte) bool {
+	for _, prefix := range []string{"k8s1-" + uid + "-", "k8s2-fr-" + uid, "k8s2-fs-" + uid, "k8s2-tp-" + uid, "k8s2-ts-" + uid, "k8s2-um-" + uid, "k8s2-rm-" + uid, "k8s2-cr-" + uid} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return name == "k8s-fw-l7--"+uid || strings.HasPrefix(name, "mcrt-") && strings.Contains(string(raw), clusterMark(uid))
+}
+
+// clusterMark is in the description of certificates whose names do not tell the cluster.
+func clusterMark(uid string) string { return "cluster " + uid }
+
+// fixAddresses writes into the reserved addresses of the project who uses them.
+func (b *books) fixAddresses() error {
+	r := b.run
+	users := map[string][]string{}
+	for path, doc := range b.want {
+		if ip, _ := doc["IPAddress"].(string); ip != "" {
+			users[ip] = append(users[ip], link(path))
+		}
+	}
+	changed := map[string]map[string]any{}
+	err := b.tx.List("compute/"+r.path("global/addresses/"), func(key string, raw []byte) error {
+		var doc map[string]any
+		if err := json.Unmarshal(raw, &doc); err != nil {
+			return fmt.Errorf("read %s: %w", key, err)
+		}
+		ip, _ := doc["address"].(string)
+		have, _ := doc["users"].([]any)
+		var now []any
+		for _, u := range have {
+			s, _ := u.(string)
+			path := strings.TrimPrefix(s, link(""))
+			if !b.ownRule(path) || b.keep[path] {
+				now = append(now, s)
+			}
+		}
+		for _, u := range slices.Sorted(slices.Values(users[ip])) {
+			now = append(now, u)
+		}
+		if reflect.DeepEqual(have, now) || len(have) == 0 && len(now) == 0 {
+			return nil
+		}
+		doc["users"], doc["status"] = now, "IN_USE"
+		if len(now) == 0 {
+			delete(doc, "users")
+			doc["status"] = "RESERVED"
+		}
+		changed[key] = doc
+		return nil
+	})
+	for key, doc := range changed {
+		b.dirty = true
+		if b.write && err == nil {
+			err = b.tx.Put(key, doc)
+		}
+		r.seen[strings.TrimPrefix(key, "compute/")] = 0 // read anew: it is what this round wrote
+	}
+	return err
+}
