@@ -76,6 +76,10 @@ func Load(src Source) (*Settings, error) {
 		}
 		full := Namespace + ":" + key.Name
 		raw, given := src.Get(full)
+		if given && raw == "" {
+			problems = append(problems, problem{full + " is empty", "that is neither a value nor the default", "give it a value or remove the key"})
+			continue
+		}
 		if !given {
 			raw = key.DefaultFor(kind)
 		}
