@@ -90,7 +90,9 @@
     }, { rootMargin: "300px" });
     Array.prototype.forEach.call(els, function (el) {
       el.setAttribute("data-pa-state", "waiting");
-      if (io) io.observe(el); else load(el);
+      // What is near already is loaded now: an observer would tell only after the next frame.
+      var r = el.getBoundingClientRect();
+      if (!io || (r.top < innerHeight + 300 && r.bottom > -300)) load(el); else io.observe(el);
     });
   }
 
