@@ -26,6 +26,8 @@ func TestMain(m *testing.M) {
 	switch filepath.Base(os.Args[0]) {
 	case "pulumi-resource-gcp":
 		os.Exit(serveProvider())
+	case "patag-sandbox":
+		os.Exit(serveDaemon())
 	case "patag":
 		os.Exit(Main(&app.App{Program: filesProgram, Version: "test"}))
 	}
