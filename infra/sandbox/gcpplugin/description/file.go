@@ -140,7 +140,11 @@ func (f *file) build() (*Type, error) {
 	default:
 		b.fail("unknown operation style %q", t.Operation)
 	}
-	t.ID = b.template("id", f.ID)
+	id, err := parseTemplate(f.ID, true)
+	if err != nil {
+		b.fail("id: %w", err)
+	}
+	t.ID = id
 	t.Self = t.ID
 	if f.Self != "" {
 		t.Self = b.template("self", f.Self)

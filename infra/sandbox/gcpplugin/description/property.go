@@ -65,6 +65,8 @@ type Property struct {
 	// Same is a looser rule of equality: case, dot (final dot), cidr (a prefix length stands for any range of it),
 	// json (the old has all that the new has).
 	Same string
+	// Assume is what an absent value means.
+	Assume string
 	// Enum maps Pulumi's text to Google's boolean.
 	Enum map[string]bool
 	// Labels: Google's map also holds labels of others, which are neither shown here nor removed.
@@ -286,6 +288,8 @@ func (p *Property) flagWith(key, arg string) error {
 			return fmt.Errorf("unknown rule same=%s", arg)
 		}
 		p.Same = arg
+	case "assume":
+		p.Assume = arg
 	case "without":
 		p.Without = strings.Split(arg, ",")
 	case "enum":

@@ -15,6 +15,8 @@ type Template struct {
 	// pattern matches what the template makes, for finding the variables in an id.
 	pattern *regexp.Regexp
 	names   []string
+	// whole: the one variable of an id may be a path ("{name}" for projects/p/alertPolicies/1).
+	whole bool
 }
 
 type part struct {
@@ -23,8 +25,10 @@ type part struct {
 }
 
 // ParseTemplate reads a template.
-func ParseTemplate(s string) (*Template, error) {
-	t := &Template{source: s}
+func ParseTemplate(s string) (*Template, error) { return parseTemplate(s, false) }
+
+func parseTemplate(s string, whole bool) (*Template, error) {
+	t := &Template{source: s, whole: whole}
 	rest := s
 	for rest != "" {
 		open := strings.IndexByte(rest, '{')
@@ -85,7 +89,7 @@ func (t *Template) charset(name string, last bool) string {
 		return `[^ ]+`
 	case name == "serviceAccountId":
 		return `projects/[^/ ]+/serviceAccounts/[^/ ]+`
-	case len(t.parts) == 1:
+	case t.whole && len(t.parts) == 1:
 		return `.+`
 	case last && strings.Contains(t.source, " "):
 		return `.+`

@@ -78,7 +78,7 @@ func (d *differ) object(parent *description.Property, old, new value.Map, path s
 		nv, given := new[p.Name]
 		ov := old[p.Name]
 		switch {
-		case !given && (p.Computed || value.Zero(ov)):
+		case !given && (p.Computed || value.Zero(ov) || p.Assume != "" && ov == p.Assume):
 		case !given:
 			d.add(p, at, Delete, replaces(p, ov))
 		default:
@@ -97,6 +97,9 @@ func (d *differ) value(p *description.Property, ov, nv any, at string) {
 		return
 	}
 	if ov == nil {
+		if p.Assume != "" && nv == p.Assume {
+			return
+		}
 		// An empty object switches something on; an empty anything else says nothing.
 		if p.Kind != description.Object && value.Zero(nv) {
 			return

@@ -90,21 +90,30 @@ func (m *Manager) run(t *description.Type, id string, in, state value.Map) *run 
 	if state == nil {
 		r.state = value.Map{}
 	}
-	for _, tpl := range append([]*description.Template{t.ID}, t.Import...) {
-		vars, ok := tpl.Match(id)
-		if !ok {
-			continue
-		}
-		for k, v := range vars {
-			if _, had := r.vars[k]; !had {
-				r.vars[k] = v
-			}
-		}
-		if tpl == t.ID && len(tpl.Names()) > 1 {
+	r.vars = idVars(t, id)
+	return r
+}
+
+// idVars takes an id apart. An id of several parts says all; a name that the server chose may be taken apart
+// further by the forms of an import.
+func idVars(t *description.Type, id string) map[string]string {
+	whole, matched := t.ID.Match(id)
+	if matched && len(t.ID.Names()) > 1 {
+		return whole
+	}
+	vars := map[string]string{}
+	for _, tpl := range t.Import {
+		if found, ok := tpl.Match(id); ok {
+			vars = found
 			break
 		}
 	}
-	return r
+	for k, v := range whole {
+		if _, had := vars[k]; !had {
+			vars[k] = v
+		}
+	}
+	return vars
 }
 
 // Create makes a resource and returns its id and state. A *Partial error carries both.

@@ -94,8 +94,14 @@ func (s secretVersion) delete(ctx context.Context, r *run) error {
 	case "DISABLE":
 		verb = ":disable"
 	}
-	_, err := r.do(ctx, post, r.get("name")+verb, value.Map{})
-	return gone(err)
+	if _, err := r.do(ctx, post, r.get("name")+verb, value.Map{}); err != nil {
+		// What is destroyed already cannot be destroyed again.
+		if found, readErr := s.read(ctx, r); readErr == nil && !found {
+			return nil
+		}
+		return gone(err)
+	}
+	return nil
 }
 
 // projectService is a Google API switched on for a project.

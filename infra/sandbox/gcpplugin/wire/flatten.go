@@ -57,6 +57,9 @@ func (f flattener) object(parent *description.Property, answer, prior value.Map)
 			// Google leaves out what is false, 0 or empty; a program that said so has it nevertheless.
 			v = last
 		}
+		if v == nil && p.Assume != "" && p.HasDefault {
+			v = p.Assume
+		}
 		if v != nil {
 			out[p.Name] = v
 		}
