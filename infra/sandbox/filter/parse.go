@@ -263,7 +263,7 @@ func (p *parser) args(name string) ([]string, error) {
 }
 
 func (p *parser) call(name string, start int) (node, error) {
-	make := p.d.Calls[name]
+	make := p.d.Calls[strings.ToLower(name)] // function names ignore case
 	if make == nil {
 		p.at = start
 		return nil, p.errorf("function %q is not supported", name)
@@ -390,4 +390,13 @@ func camel(s string) string {
 		}
 	}
 	return strings.Join(parts, "")
+}
+
+// Camel turns each element of a dotted proto path into its JSON name.
+func Camel(path string) string {
+	parts := strings.Split(path, ".")
+	for i, p := range parts {
+		parts[i] = camel(p)
+	}
+	return strings.Join(parts, ".")
 }
