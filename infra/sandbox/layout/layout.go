@@ -70,6 +70,15 @@ func (l Layout) Disks() string { return l.join("disks") }
 // Log holds the daemon's log (sandbox.log); the logs of a cluster lie in its own folder.
 func (l Layout) Log() string { return l.join("log") }
 
+// Entries holds the log entries of the sandbox's Cloud Logging.
+func (l Layout) Entries() string { return l.join("entries") }
+
+// Series is the file of Cloud Monitoring's time series.
+func (l Layout) Series() string { return l.join("series.json") }
+
+// SecretsKey is the key that Secret Manager's payloads are encrypted with, mode 0600.
+func (l Layout) SecretsKey() string { return l.join("secrets.key") }
+
 // Pulumi holds Pulumi's state, config and salts of the sandbox cloud.
 func (l Layout) Pulumi() string { return l.join("pulumi") }
 
