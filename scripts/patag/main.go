@@ -6,10 +6,11 @@ import (
 
 	"patag/scripts/patag/app"
 	"patag/scripts/patag/cli"
+	"patag/scripts/patag/images"
 	"patag/stacks"
 )
 
 // version is set by the linker.
 var version = "dev"
 
-func main() { os.Exit(cli.Main(&app.App{Program: stacks.Run, Version: version})) }
+func main() { os.Exit(cli.Main(&app.App{Program: stacks.Run, Images: images.Make, Version: version})) }

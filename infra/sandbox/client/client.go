@@ -171,8 +171,9 @@ func message(raw []byte, status string) string {
 	return status
 }
 
-// Daemon tells whether a daemon holds the state folder, and its process id (0 when it has not written it yet).
-// The lock is the truth: it is the kernel's and ends with the process, whatever the file says.
+// Daemon tells whether a daemon holds the state folder, and its process id. The lock is the truth: it is the kernel's
+// and ends with the process, whatever the file says. It is tried only when the file names a process that exists: to
+// try it is to hold it for an instant, and must not be in the way of a daemon that starts.
 func Daemon(l layout.Layout) (pid int, running bool, err error) {
 	f, err := os.Open(l.LockFile())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -182,16 +183,22 @@ func Daemon(l layout.Layout) (pid int, running bool, err error) {
 		return 0, false, fmt.Errorf("read the sandbox's lock: %w", err)
 	}
 	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, 64))
+	if err != nil {
+		return 0, false, fmt.Errorf("read the sandbox's lock: %w", err)
+	}
+	pid, err = strconv.Atoi(strings.TrimSpace(string(raw)))
+	if err != nil || pid <= 0 {
+		return 0, false, nil // being written, or emptied by a daemon that ended
+	}
+	if err := unix.Kill(pid, 0); errors.Is(err, unix.ESRCH) {
+		return 0, false, nil
+	}
 	switch err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); {
 	case err == nil:
 		return 0, false, nil
 	case !errors.Is(err, unix.EWOULDBLOCK):
 		return 0, false, fmt.Errorf("try the sandbox's lock %s: %w", l.LockFile(), err)
 	}
-	raw, err := io.ReadAll(io.LimitReader(f, 64))
-	if err != nil {
-		return 0, true, err
-	}
-	pid, _ = strconv.Atoi(strings.TrimSpace(string(raw)))
 	return pid, true, nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -165,8 +164,6 @@ func filesProgram(ctx *pulumi.Context) error {
 	ctx.Export("repository", pulumi.String("patag"))
 	return nil
 }
-
-var _ io.Writer = (*bytes.Buffer)(nil)
 
 func TestBadInput(t *testing.T) {
 	if os.Geteuid() == 0 {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,6 +41,7 @@ func serveDaemon() int {
 		return 2
 	}
 	fmt.Fprint(lock, os.Getpid())
+	defer runtime.KeepAlive(lock)
 	listener, err := net.Listen("tcp", settings.API)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

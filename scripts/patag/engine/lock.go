@@ -50,7 +50,13 @@ func takeLock(path, stack string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the lock of stack %s: %w", stack, err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	// A status that looks whether the lock is taken has it for an instant.
+	for tries := 0; errors.Is(err, unix.EWOULDBLOCK) && tries < 5; tries++ {
+		time.Sleep(20 * time.Millisecond)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
 		defer f.Close()
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
