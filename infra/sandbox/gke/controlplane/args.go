@@ -112,5 +112,6 @@ func (c *ControlPlane) metricsArgs() []string {
 		"--kubelet-certificate-authority=" + c.keys.CAFile(),
 		"--kubelet-preferred-address-types=InternalIP",
 		"--metric-resolution=10s",
+		"--kubelet-request-timeout=5s",
 	}
 }
