@@ -58,7 +58,7 @@ func platform(ctx *pulumi.Context, s *config.Settings) error {
 		}
 	}
 	if _, err := edge.New(ctx, "edge", &edge.Args{
-		Target: target, Part: tagserver.Part, TargetPort: tagserver.Port, HealthPath: "/healthz",
+		Target: target, Part: tagserver.Part, TargetPort: tagserver.Port, HealthPath: "/healthz", CountryHeader: tagserver.CountryHeader,
 		AddressName: g.addressName, CertificateName: g.certificateName, RequestsPerMinute: s.RequestLimit, LogSample: s.RequestLog,
 	}); err != nil {
 		return err

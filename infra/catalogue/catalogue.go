@@ -100,7 +100,8 @@ func job(args *Args, file, uri pulumi.StringPtrInput) *batchv1.JobArgs {
 	container := &corev1.ContainerArgs{
 		Name:  pulumi.String("import"),
 		Image: args.Image,
-		Args:  pulumi.ToStringArray([]string{"catalogue", "import", "/catalogue/catalogue.json", "--mongo-uri", "$(TAG_MONGO_URI)"}),
+		Args:  pulumi.ToStringArray([]string{"catalogue", "import", "/catalogue/catalogue.json"}),
+		// By environment rather than by flag: a password does not belong in a list of processes.
 		Env: corev1.EnvVarArray{&corev1.EnvVarArgs{Name: pulumi.String("TAG_MONGO_URI"), ValueFrom: &corev1.EnvVarSourceArgs{
 			SecretKeyRef: &corev1.SecretKeySelectorArgs{Name: uri, Key: pulumi.String("uri")},
 		}}},

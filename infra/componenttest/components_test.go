@@ -143,7 +143,7 @@ func TestRateLimit(t *testing.T) {
 	for limit, want := range map[int]int{0: 1, 600: 2} {
 		result, err := inTarget(t, func(ctx *pulumi.Context, target *kube.Target) error {
 			_, err := edge.New(ctx, "e", &edge.Args{
-				Target: target, Part: "tag", TargetPort: 8080, HealthPath: "/healthz", AddressName: pulumi.String("a"), CertificateName: pulumi.String("c"),
+				Target: target, Part: "tag", TargetPort: 8080, HealthPath: "/healthz", CountryHeader: "X-Country", AddressName: pulumi.String("a"), CertificateName: pulumi.String("c"),
 				RequestsPerMinute: limit, LogSample: 0.5,
 			})
 			return err
@@ -168,7 +168,6 @@ func TestRateLimit(t *testing.T) {
 
 // TestMongo: the replica set's URI, its Job after its members, and the keyfile that only mongod may read.
 func TestMongo(t *testing.T) {
-	var uri string
 	result, err := inTarget(t, func(ctx *pulumi.Context, target *kube.Target) error {
 		store, err := mongo.New(ctx, "m", &mongo.Args{
 			Target: target, Image: pulumi.String("i"), Database: "patag", DiskGiB: 1, NodeSelector: pulumi.StringMap{},
@@ -177,10 +176,7 @@ func TestMongo(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if !pulumi.IsSecret(store.URI) {
-			t.Error("the URI is no secret")
-		}
-		store.URI.ApplyT(func(u string) string { uri = u; return u })
+		ctx.Export("uri", store.URI)
 		return nil
 	})
 	if err != nil {
@@ -188,8 +184,11 @@ func TestMongo(t *testing.T) {
 	}
 	want := "mongodb://patag:secret@mongo-0.mongo.ns.svc.cluster.local:27017,mongo-1.mongo.ns.svc.cluster.local:27017,mongo-2.mongo.ns.svc.cluster.local:27017" +
 		"/patag?replicaSet=rs0&authSource=patag&w=majority&retryWrites=true"
-	if uri != want {
+	if uri := result.Outputs["uri"]; uri != want {
 		t.Errorf("the URI is %s, want %s", uri, want)
+	}
+	if len(result.SecretOutputs) != 1 {
+		t.Error("the URI is no secret")
 	}
 	job := result.One(t, "kubernetes:batch/v1:Job", "m-init")
 	if !strings.Contains(strings.Join(job.DependsOn, ","), "kubernetes:apps/v1:StatefulSet m") {

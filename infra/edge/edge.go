@@ -24,6 +24,8 @@ type Args struct {
 	Part       string
 	TargetPort int
 	HealthPath string
+	// CountryHeader is set to the client's country, as Google knows it, whatever the client sent.
+	CountryHeader string
 	// AddressName and CertificateName name a global address and an SSL certificate of the project.
 	AddressName     pulumi.StringInput
 	CertificateName pulumi.StringInput
@@ -34,8 +36,8 @@ type Args struct {
 }
 
 func (a *Args) check() error {
-	if a == nil || a.Part == "" || a.TargetPort == 0 || a.HealthPath == "" || a.AddressName == nil || a.CertificateName == nil {
-		return errors.New("edge: Part, TargetPort, HealthPath, AddressName and CertificateName are required")
+	if a == nil || a.Part == "" || a.TargetPort == 0 || a.HealthPath == "" || a.CountryHeader == "" || a.AddressName == nil || a.CertificateName == nil {
+		return errors.New("edge: Part, TargetPort, HealthPath, CountryHeader, AddressName and CertificateName are required")
 	}
 	if a.RequestsPerMinute < 0 || a.LogSample < 0 || a.LogSample > 1 {
 		return errors.New("edge: RequestsPerMinute must not be negative, LogSample 0 to 1")
@@ -94,8 +96,9 @@ func backendConfig(args *Args, policy pulumi.StringInput) pulumi.Map {
 			"type": pulumi.String("HTTP"), "requestPath": pulumi.String(args.HealthPath), "port": pulumi.Int(args.TargetPort),
 			"checkIntervalSec": pulumi.Int(2), "timeoutSec": pulumi.Int(2), "healthyThreshold": pulumi.Int(1), "unhealthyThreshold": pulumi.Int(2),
 		},
-		"securityPolicy": pulumi.Map{"name": policy},
-		"logging":        pulumi.Map{"enable": pulumi.Bool(args.LogSample > 0), "sampleRate": pulumi.Float64(args.LogSample)},
+		"securityPolicy":       pulumi.Map{"name": policy},
+		"customRequestHeaders": pulumi.Map{"headers": pulumi.StringArray{pulumi.String(args.CountryHeader + ":{client_region}")}},
+		"logging":              pulumi.Map{"enable": pulumi.Bool(args.LogSample > 0), "sampleRate": pulumi.Float64(args.LogSample)},
 	}
 }
 

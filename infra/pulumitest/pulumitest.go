@@ -98,13 +98,17 @@ type Input struct {
 // Run runs a program. Its error is the program's.
 func Run(in Input, program pulumi.RunFunc) (*Result, error) {
 	rec := &recorder{in: in, byURN: map[string]string{}, result: &Result{Outputs: map[string]any{}}}
+	// The SDK waits for outputs of resources, not for those of constants: so this waits for each.
+	var pending sync.WaitGroup
 	err := pulumi.RunErr(func(ctx *pulumi.Context) error {
 		if err := program(ctx); err != nil {
 			return err
 		}
 		for name, value := range ctx.GetCurrentExportMap() {
 			out := pulumi.ToOutput(value)
+			pending.Add(1)
 			out.ApplyT(func(v any) any {
+				defer pending.Done()
 				rec.mu.Lock()
 				defer rec.mu.Unlock()
 				rec.result.Outputs[name] = v
@@ -118,6 +122,9 @@ func Run(in Input, program pulumi.RunFunc) (*Result, error) {
 	}, pulumi.WithMocksWithOrganization("organization", "patag", in.Stack, rec), func(info *pulumi.RunInfo) {
 		info.Config, info.ConfigSecretKeys = in.Config, in.Secret
 	})
+	if err == nil {
+		pending.Wait()
+	}
 	r := rec.result
 	sort.Slice(r.Resources, func(i, j int) bool { return r.Resources[i].Key() < r.Resources[j].Key() })
 	sort.Strings(r.SecretOutputs)

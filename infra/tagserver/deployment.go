@@ -14,9 +14,12 @@ import (
 const (
 	stateDir = "/var/lib/tag"
 	keyDir   = "/run/patag"
-	// pauseSeconds is how long a server that goes still takes requests, until every load balancer has stopped to send
-	// some: Google's take the endpoint out within about ten.
-	pauseSeconds = 15
+	// drainSeconds is how long a server that was told to go says that it is not ready and still takes requests, until no
+	// load balancer sends any: Google's take an endpoint out within about ten. The server does this itself on SIGTERM,
+	// so there is no preStop hook.
+	drainSeconds = 15
+	// stateGiB is the size of the journal's volume: an hour of events at 2,000 a second, several times over.
+	stateGiB = 4
 )
 
 func deployment(args *Args, secret pulumi.StringPtrInput) *appsv1.DeploymentArgs {
@@ -41,13 +44,13 @@ func deployment(args *Args, secret pulumi.StringPtrInput) *appsv1.DeploymentArgs
 						Key: pulumi.String(args.TolerateKey), Operator: pulumi.String("Equal"), Value: pulumi.String(args.TolerateValue), Effect: pulumi.String("NoSchedule"),
 					}},
 					TopologySpreadConstraints: kube.SpreadOverNodes(Part),
-					// The pause, then the requests in flight and the journal's last batch.
-					TerminationGracePeriodSeconds: pulumi.Int(pauseSeconds + 45),
+					// The drain, then the requests in flight and the journal's last batch.
+					TerminationGracePeriodSeconds: pulumi.Int(drainSeconds + 45),
 					Containers:                    corev1.ContainerArray{container(args, secret)},
 					Volumes: corev1.VolumeArray{
 						// The journal survives the process, not the pod: a pod that ends hands it over to Mongo first. On the
 						// node's disk, so that an outage of Mongo may take hours.
-						kube.Scratch("state", "4Gi", false),
+						kube.Scratch("state", fmt.Sprintf("%dGi", stateGiB), false),
 						kube.Scratch("tmp", "64Mi", false),
 						&corev1.VolumeArgs{Name: pulumi.String("key"), Secret: &corev1.SecretVolumeSourceArgs{
 							SecretName: secret, DefaultMode: pulumi.Int(0o440),
@@ -70,6 +73,7 @@ func container(args *Args, secret pulumi.StringPtrInput) *corev1.ContainerArgs {
 	return &corev1.ContainerArgs{
 		Name:  pulumi.String(Part),
 		Image: args.Image,
+		Args:  pulumi.StringArray{pulumi.String("serve")},
 		Env: corev1.EnvVarArray{
 			value("TAG_LISTEN", pulumi.String(fmt.Sprintf(":%d", Port))),
 			value("TAG_ADMIN_LISTEN", pulumi.String(fmt.Sprintf(":%d", AdminPort))),
@@ -78,6 +82,9 @@ func container(args *Args, secret pulumi.StringPtrInput) *corev1.ContainerArgs {
 			}},
 			value("TAG_REDIS_ADDR", args.RedisAddress),
 			value("TAG_JOURNAL_DIR", pulumi.String(stateDir+"/journal")),
+			value("TAG_JOURNAL_BYTES", pulumi.String(fmt.Sprint((stateGiB-1)<<30))), // the last good catalogue lies there too
+			value("TAG_DRAIN_PERIOD", pulumi.String(fmt.Sprintf("%ds", drainSeconds))),
+			value("TAG_COUNTRY_HEADER", pulumi.String(CountryHeader)),
 			value("TAG_KEY_FILE", pulumi.String(keyDir+"/key")),
 			value("GOMEMLIMIT", pulumi.String("320MiB")), // below the limit: collect rather than be killed
 		},
@@ -89,6 +96,5 @@ func container(args *Args, secret pulumi.StringPtrInput) *corev1.ContainerArgs {
 		StartupProbe:   kube.HTTPProbe("admin", "/livez", 1, 60),
 		ReadinessProbe: kube.HTTPProbe("admin", "/readyz", 1, 2),
 		LivenessProbe:  kube.HTTPProbe("admin", "/livez", 5, 3),
-		Lifecycle:      &corev1.LifecycleArgs{PreStop: &corev1.LifecycleHandlerArgs{Sleep: &corev1.SleepActionArgs{Seconds: pulumi.Int(pauseSeconds)}}},
 	}
 }

@@ -20,7 +20,9 @@ const (
 	// Port serves ads, and /healthz for load balancers. AdminPort serves health and metrics to the cluster only.
 	Port      = 8080
 	AdminPort = 9090
-	uid       = 65532
+	// CountryHeader is where the servers look for the country of the client; load balancers set it.
+	CountryHeader = "X-Client-Geo-Country"
+	uid           = 65532
 )
 
 // Upstream is a part that the servers connect to.
