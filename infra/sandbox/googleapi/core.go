@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -149,6 +150,14 @@ type Request struct {
 
 // Var is a variable of the route's pattern, unescaped.
 func (r *Request) Var(name string) string { return r.vars[name] }
+
+// With is the same request with one more variable, for a call that is also reached through another method.
+func (r *Request) With(name, value string) *Request {
+	c := *r
+	c.vars = maps.Clone(r.vars)
+	c.vars[name] = value
+	return &c
+}
 
 // Query is a query parameter.
 func (r *Request) Query(name string) string { return r.HTTP.URL.Query().Get(name) }

@@ -28,6 +28,7 @@ var types = []Type{
 	{"n1-highcpu-8", 8, 7373, "8 vCPUs, 7.2 GB RAM"},
 	{"n1-highmem-2", 2, 13312, "2 vCPUs, 13 GB RAM"},
 	{"n1-highmem-4", 4, 26624, "4 vCPUs, 26 GB RAM"},
+	{"e2-medium", 2, 4 * gib, "Efficient Instance, 2 vCPU (1 shared core), 4 GB RAM"},
 	{"e2-standard-2", 2, 8 * gib, "Efficient Instance, 2 vCPUs, 8 GB RAM"},
 	{"e2-standard-4", 4, 16 * gib, "Efficient Instance, 4 vCPUs, 16 GB RAM"},
 	{"e2-highcpu-2", 2, 2 * gib, "Efficient Instance, 2 vCPUs, 2 GB RAM"},
@@ -65,8 +66,12 @@ func Names() []string {
 }
 
 // AllocatableMilliCPU is what GKE leaves to pods, in thousandths of a vCPU: it keeps 6 % of the first core, 1 % of
-// the second, 0.5 % of the third and fourth, 0.25 % of each more. Source: "Plan GKE node sizes".
+// the second, 0.5 % of the third and fourth, 0.25 % of each more; 1060 thousandths of a shared-core machine. Source:
+// "Plan GKE node sizes".
 func (t Type) AllocatableMilliCPU() int64 {
+	if t.SharedCore() {
+		return int64(t.VCPU)*1000 - 1060
+	}
 	reserved := 0.0
 	for core := 1; core <= t.VCPU; core++ {
 		switch {
@@ -82,6 +87,10 @@ func (t Type) AllocatableMilliCPU() int64 {
 	}
 	return int64(t.VCPU)*1000 - int64(reserved)
 }
+
+// SharedCore tells whether the machine has a part of a core's time only. e2-medium is here because GKE makes a
+// pool of it when no machine type is given.
+func (t Type) SharedCore() bool { return t.Name == "e2-medium" }
 
 // EvictionMiB is the free memory below which a GKE node evicts pods.
 const EvictionMiB = 100

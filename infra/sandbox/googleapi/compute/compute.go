@@ -25,7 +25,7 @@ type Service struct {
 // Options are what Compute Engine needs from others; all may be nil.
 type Options struct {
 	// GroupSize is the wanted number of machines of an instance group manager of GKE, by its path.
-	GroupSize func(tx store.Tx, path string) (int, bool)
+	GroupSize func(path string) (int, bool)
 	// DeleteInstance takes a virtual machine away; without it the deletion of one is answered with 501.
 	DeleteInstance func(ctx context.Context, path string) error
 }
@@ -50,7 +50,7 @@ func Register(core *googleapi.Core, o Options) *Service {
 }
 
 // SetGroupSize is for a GroupSize that does not exist yet when Compute Engine is registered.
-func (s *Service) SetGroupSize(fn func(tx store.Tx, path string) (int, bool)) {
+func (s *Service) SetGroupSize(fn func(path string) (int, bool)) {
 	s.options.GroupSize = fn
 }
 

@@ -92,20 +92,24 @@ func (s *Service) instanceGroupManagers() *kind {
 		read: func(tx store.Tx, d googleapi.Doc) error {
 			path := Path(d.String("selfLink"))
 			m, err := members(tx, path)
-			size := len(m)
+			d["currentActions"] = googleapi.Doc{"none": len(m)}
+			return err
+		},
+		complete: func(d googleapi.Doc) {
+			have := int(d.Doc("currentActions").Int("none"))
+			want := have
 			if s.options.GroupSize != nil {
-				if n, ok := s.options.GroupSize(tx, path); ok {
-					size = n
+				if n, ok := s.options.GroupSize(Path(d.String("selfLink"))); ok {
+					want = n
 				}
 			}
-			d["targetSize"] = size
-			actions := googleapi.Doc{"none": min(len(m), size), "creating": max(0, size-len(m)), "deleting": max(0, len(m)-size)}
+			d["targetSize"] = want
+			actions := googleapi.Doc{"none": min(have, want), "creating": max(0, want-have), "deleting": max(0, have-want)}
 			for _, a := range []string{"abandoning", "creatingWithoutRetries", "recreating", "refreshing", "restarting", "resuming", "starting", "stopping", "suspending", "verifying"} {
 				actions[a] = 0
 			}
 			d["currentActions"] = actions
-			d["status"] = googleapi.Doc{"isStable": len(m) == size, "stateful": googleapi.Doc{"hasStatefulConfig": false}, "versionTarget": googleapi.Doc{"isReached": true}}
-			return err
+			d["status"] = googleapi.Doc{"isStable": have == want, "stateful": googleapi.Doc{"hasStatefulConfig": false}, "versionTarget": googleapi.Doc{"isReached": true}}
 		},
 		verbs: map[string]func(*call, googleapi.Doc) (any, error){
 			"POST listManagedInstances": func(c *call, d googleapi.Doc) (any, error) {

@@ -43,6 +43,8 @@ type kind struct {
 	delete func(ctx context.Context, r *googleapi.Request) (any, error)
 	// read completes a document with what is not stored in it.
 	read func(tx store.Tx, d googleapi.Doc) error
+	// complete does the same for what others must be asked for, outside any transaction: they may want to write.
+	complete func(d googleapi.Doc)
 	// verbs are the further methods, "POST addRule".
 	verbs map[string]func(c *call, d googleapi.Doc) (any, error)
 }
@@ -135,6 +137,9 @@ func (s *Service) getPath(path string, k *kind) (any, error) {
 		d, err = s.load(tx, path, k)
 		return err
 	})
+	if err == nil && k.complete != nil {
+		k.complete(d)
+	}
 	return d, err
 }
 

@@ -31,6 +31,11 @@ func (s *Service) children(collection string, k *kind) ([]googleapi.Doc, error) 
 		}
 		return err
 	})
+	for _, d := range docs {
+		if err == nil && k.complete != nil {
+			k.complete(d)
+		}
+	}
 	return docs, err
 }
 
@@ -103,6 +108,13 @@ func (s *Service) aggregated(r *googleapi.Request, k *kind) (any, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	for _, docs := range byScope {
+		for _, d := range docs {
+			if k.complete != nil {
+				k.complete(d)
+			}
+		}
 	}
 	return answerAggregated(r, k.collection, k.like, strings.TrimSuffix(k.list, "List")+"AggregatedList", k.scopes, byScope)
 }

@@ -118,7 +118,7 @@ func zoneDoc(project, name string) googleapi.Doc {
 func machineTypeDoc(project, zone string, t machine.Type) googleapi.Doc {
 	return googleapi.Doc{"kind": "compute#machineType", "id": fixedID("machineTypes/" + t.Name), "name": t.Name, "description": t.Description, "creationTimestamp": epoch,
 		"guestCpus": t.VCPU, "memoryMb": t.MemoryMiB, "imageSpaceGb": 0, "maximumPersistentDisks": 128, "maximumPersistentDisksSizeGb": "263168",
-		"isSharedCpu": false, "zone": zone, "selfLink": Link("projects/" + project + "/zones/" + zone + "/machineTypes/" + t.Name), "architecture": "X86_64"}
+		"isSharedCpu": t.SharedCore(), "zone": zone, "selfLink": Link("projects/" + project + "/zones/" + zone + "/machineTypes/" + t.Name), "architecture": "X86_64"}
 }
 
 func (s *Service) registerPlaces() {
