@@ -44,7 +44,7 @@ type Options struct {
 var Names = []string{"ferretdb", "nutcracker", "redis", "tag"}
 
 // layoutVersion changes when the same inputs would make another image than before: cached images are then built anew.
-const layoutVersion = "1"
+const layoutVersion = "2"
 
 // recipe is how one image is made.
 type recipe struct {

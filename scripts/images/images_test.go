@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"net/http/httptest"
 	"os"
@@ -43,6 +44,31 @@ func TestLockNamesEveryPackageOnce(t *testing.T) {
 	}
 }
 
+// packages is one download folder for all tests of a run.
+var packages string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "patag-packages-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	packages = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func cacheDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Symlink(packages, filepath.Join(dir, "packages")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 func options(t *testing.T) Options {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -53,7 +79,7 @@ func options(t *testing.T) Options {
 	if err := os.WriteFile(filepath.Join(tools, "ferretdb"), []byte("not the real one: it is only packed"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return Options{ProjectRoot: root, ToolsDir: tools, CacheDir: t.TempDir(), Progress: func(s string) { t.Log(s) }}
+	return Options{ProjectRoot: root, ToolsDir: tools, CacheDir: cacheDir(t), Progress: func(s string) { t.Log(s) }}
 }
 
 func build(t *testing.T, o Options) map[string]v1.Image {
@@ -73,11 +99,7 @@ func TestImagesAreReproducibleAndCached(t *testing.T) {
 	o := options(t)
 	first := build(t, o)
 	other := o
-	other.CacheDir = t.TempDir()
-	// Packages are the same by checksum: spare the archive a second download.
-	if err := os.Symlink(filepath.Join(o.CacheDir, "packages"), filepath.Join(other.CacheDir, "packages")); err != nil {
-		t.Fatal(err)
-	}
+	other.CacheDir = cacheDir(t)
 	second := build(t, other)
 	begin := time.Now()
 	third := build(t, o)

@@ -31,12 +31,15 @@ func allPackages() []string {
 var redisImage = packaged(redisPackages, map[string]string{
 	"usr/bin/redis-server": "usr/bin/redis-check-rdb",
 	"usr/bin/redis-cli":    "usr/bin/redis-cli",
-}, config{
+}, nil, config{
 	Entrypoint: []string{"/usr/bin/redis-server"}, Ports: []string{"6379/tcp"}, WorkingDir: "/data",
 	Labels: labels("redis", "Redis from Debian's package: redis-server and redis-cli", "BSD-3-Clause"),
 })
 
-var nutcrackerImage = packaged(nutcrackerPackages, map[string]string{"usr/sbin/nutcracker": "usr/sbin/nutcracker"}, config{
+// Debian's nutcracker logs into a file unless told otherwise; in a container logs go to standard error.
+var nutcrackerImage = packaged(nutcrackerPackages, map[string]string{"usr/sbin/nutcracker": "usr/sbin/nutcracker"}, []file{
+	{path: "var/log/nutcracker/nutcracker.log", link: "/dev/stderr"},
+}, config{
 	Entrypoint: []string{"/usr/sbin/nutcracker"}, Ports: []string{"22121/tcp", "22222/tcp"}, WorkingDir: "/",
 	Labels: labels("nutcracker", "twemproxy (nutcracker) from Debian's package", "Apache-2.0"),
 })
@@ -50,8 +53,8 @@ func labels(title, description, licence string) map[string]string {
 	}
 }
 
-// packaged makes an image of binaries from Debian packages: path in the image by path in the packages.
-func packaged(packages []string, binaries map[string]string, c config) recipe {
+// packaged makes an image of binaries from Debian packages (path in the image by path in the packages) and extra files.
+func packaged(packages []string, binaries map[string]string, extra []file, c config) recipe {
 	return recipe{
 		config: c,
 		key: func(_ context.Context, b *builder) (string, error) {
@@ -73,7 +76,8 @@ func packaged(packages []string, binaries map[string]string, c config) recipe {
 				return nil, err
 			}
 			defer os.RemoveAll(root)
-			return collect(root, packages, binaries)
+			files, err := collect(root, packages, binaries)
+			return append(files, extra...), err
 		},
 	}
 }

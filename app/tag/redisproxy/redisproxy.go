@@ -23,8 +23,16 @@ type Options struct {
 	Pool    int           // connections at most; default 32
 }
 
+// quiet drops go-redis's own log lines, one per failed dial: callers get the errors and say once what they mean.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+var silence = sync.OnceFunc(func() { redis.SetLogger(quiet{}) })
+
 // New makes a client. It does not connect: a proxy that is down shows with the first command.
 func New(o Options) *redis.Client {
+	silence()
 	if o.Timeout == 0 {
 		o.Timeout = 250 * time.Millisecond
 	}

@@ -71,8 +71,9 @@ func serve(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("ferretdb serve", flag.ContinueOnError)
 	listen := flags.String("listen", env("FERRETDB_LISTEN", "127.0.0.1:27017"), "address to listen on")
 	dir := flags.String("data-dir", env("FERRETDB_DATA_DIR", "data"), "folder of the SQLite files; made if missing")
-	var level slog.Level = slog.LevelInfo
-	flags.TextVar(&level, "log-level", level, "DEBUG, INFO, WARN or ERROR")
+	// FerretDB warns of each driver that says goodbye (endSessions, which it does not know): its default here is ERROR.
+	level := slog.LevelError
+	flags.TextVar(&level, "log-level", level, "of FerretDB itself: DEBUG, INFO, WARN or ERROR")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -93,10 +94,10 @@ func serve(ctx context.Context, args []string) error {
 	if err := portFree(*listen); err != nil {
 		return err
 	}
-	logger := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	db, err := ferretdb.New(&ferretdb.Config{
 		Listener:  ferretdb.ListenerConfig{TCP: *listen},
-		Logger:    logger,
+		Logger:    slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		Handler:   "sqlite",
 		SQLiteURL: "file:" + abs + "/",
 	})
