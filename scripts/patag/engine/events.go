@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/events"
@@ -17,6 +17,7 @@ import (
 // view turns the engine's events into lines: one for each component when its resources are settled, a counter for
 // what is going on, and, when the run fails, the message of the resource that failed first.
 type view struct {
+	mu       sync.Mutex
 	progress *terminal.Progress
 	step     *terminal.Step
 	verb     string
@@ -26,6 +27,7 @@ type view struct {
 
 	parents map[string]string
 	groups  map[string]*group
+	order   []*group // as they began
 	active  map[string]operation
 	changes map[string]int // as the engine counts them, with components and the stack
 	total   map[string]int // of real resources, in words
@@ -36,12 +38,12 @@ type view struct {
 }
 
 type group struct {
-	name    string
-	start   time.Time
-	active  int
-	settled bool
-	changes map[string]int
-	failed  bool
+	name       string
+	start, end time.Time
+	active     int
+	settled    bool
+	changes    map[string]int
+	failed     bool
 }
 
 type operation struct {
@@ -62,6 +64,42 @@ func newView(p *terminal.Progress, verb, stack string, preview bool) *view {
 }
 
 func (v *view) title() string { return v.verb + " " + v.stack }
+
+// watch shows events until there are no more.
+func (v *view) watch(ch <-chan events.EngineEvent) {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case e, more := <-ch:
+			if !more {
+				return
+			}
+			v.mu.Lock()
+			v.event(e)
+			v.mu.Unlock()
+		case <-tick.C:
+			v.mu.Lock()
+			v.flushQuiet(time.Now())
+			v.mu.Unlock()
+		}
+	}
+}
+
+// quiet is how long nothing must have happened in a component before its line is printed. Its resources wait for each
+// other and for those of others, so that it is often idle for an instant.
+const quiet = 2 * time.Second
+
+func (v *view) flushQuiet(now time.Time) {
+	if v.preview {
+		return // all comes within seconds: one line each, at the end
+	}
+	for _, g := range v.order {
+		if g.settled && g.active == 0 && now.Sub(g.end) > quiet {
+			v.flush(g)
+		}
+	}
+}
 
 func (v *view) event(e events.EngineEvent) {
 	switch {
@@ -112,8 +150,9 @@ func (v *view) groupOf(urn string) *group {
 	}
 	g := v.groups[at]
 	if g == nil {
-		g = &group{name: label(at), start: time.Now(), changes: map[string]int{}}
+		g = &group{name: label(at), changes: map[string]int{}}
 		v.groups[at] = g
+		v.order = append(v.order, g)
 	}
 	return g
 }
@@ -144,6 +183,9 @@ func (v *view) begin(m apitype.StepEventMetadata) {
 		if _, going := v.active[m.URN]; !going {
 			g.active++
 		}
+		if g.start.IsZero() {
+			g.start = time.Now()
+		}
 		v.active[m.URN] = operation{string(m.Op), time.Now()}
 	}
 	v.tell()
@@ -162,6 +204,9 @@ func (v *view) end(m apitype.StepEventMetadata, failed bool) {
 		delete(v.active, m.URN)
 		g.active--
 	}
+	if m.Op != apitype.OpSame {
+		g.end = time.Now()
+	}
 	if failed {
 		g.failed = true
 	} else if custom(m) {
@@ -171,9 +216,6 @@ func (v *view) end(m apitype.StepEventMetadata, failed bool) {
 		g.settled = true
 	}
 	v.tell()
-	if g.settled && g.active == 0 {
-		v.flush(g)
-	}
 }
 
 // verbOf folds the engine's dozen operations into the words a person needs.
@@ -217,22 +259,27 @@ func (v *view) flush(g *group) {
 		return
 	}
 	mark := "✓"
+	if v.preview {
+		mark = "·"
+	}
 	if g.failed {
 		mark = "✗"
 	}
-	v.progress.Line("   %s %s: %s  (%s)", mark, g.name, text, terminal.Elapsed(time.Since(g.start)))
-	g.start = time.Now()
+	took := ""
+	if !v.preview {
+		took = "  (" + terminal.Elapsed(g.end.Sub(g.start)) + ")"
+	}
+	v.progress.Line("   %s %s: %s%s", mark, g.name, text, took)
+	g.start = time.Time{}
 }
 
 // tell says in the running line what takes longest.
 func (v *view) tell() {
-	oldest, more := "", 0
+	oldest, more := "", len(v.active)
 	for urn, op := range v.active {
 		if oldest == "" || op.start.Before(v.active[oldest].start) {
 			oldest = urn
 		}
-		_ = op
-		more++
 	}
 	if oldest == "" {
 		v.step.Detail("")
@@ -286,13 +333,10 @@ func (v *view) diagnostic(d *apitype.DiagnosticEvent) {
 
 // close prints what is left and the run's own line.
 func (v *view) close(ok bool) Result {
-	var names []string
-	for urn := range v.groups {
-		names = append(names, urn)
-	}
-	sort.Strings(names)
-	for _, urn := range names {
-		v.flush(v.groups[urn])
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, g := range v.order {
+		v.flush(g)
 	}
 	result := Result{Changes: v.changes}
 	if !ok {
@@ -312,6 +356,8 @@ var secondary = []string{"update failed", "preview failed", "resource registrati
 
 // failure is the error of a failed run: the resource that failed first comes first.
 func (v *view) failure(err error) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	var lines []string
 	seen := map[string]bool{}
 	for _, f := range v.failed {

@@ -162,9 +162,7 @@ func (s *Stack) run(ctx context.Context, verb string, preview bool, do runner) (
 	shown := make(chan struct{})
 	go func() {
 		defer close(shown)
-		for e := range ch {
-			v.event(e)
-		}
+		v.watch(ch)
 	}()
 	outputs, err := do(ctx, log, ch)
 	// The Automation API closes the channel when it stops reading the engine's events; before that it may have failed.
