@@ -203,9 +203,12 @@ func TestSlotsAreOwnAndDistinct(t *testing.T) {
 func BenchmarkDecide(b *testing.B) {
 	s := snapshot(b)
 	r := Request{Placement: s.Placement("top"), Now: time.Date(2026, 5, 15, 0, 0, 0, 0, time.UTC).Unix(), Country: inventory.ParseCountry("IT"), Device: inventory.Desktop}
+	var none FrequencyCaps = seen{}
+	var free HardCaps = usedUp{}
+	ctx := b.Context()
 	b.ReportAllocs()
 	for b.Loop() {
 		r.Seed++
-		Decide(b.Context(), &r, seen{}, usedUp{}, nil)
+		Decide(ctx, &r, none, free, nil)
 	}
 }
