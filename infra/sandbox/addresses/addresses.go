@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"patag/infra/sandbox/layout"
 	"patag/infra/sandbox/store"
@@ -38,6 +39,18 @@ func Lookup(tx store.Tx, owner string) (netip.Addr, bool, error) {
 		return nil
 	})
 	return found, found.IsValid(), err
+}
+
+// Owners lists the owners of static addresses whose names have the prefix.
+func Owners(tx store.Tx, ownerPrefix string) ([]string, error) {
+	var owners []string
+	err := each(tx, "static", func(_ string, a allotment) error {
+		if strings.HasPrefix(a.Owner, ownerPrefix) {
+			owners = append(owners, a.Owner)
+		}
+		return nil
+	})
+	return owners, err
 }
 
 // AllocateEndpoint gives the owner the address of a cluster endpoint (port 443).

@@ -3,8 +3,6 @@ package loadbalancer
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,18 +29,15 @@ type sslCertificate struct {
 		Domains []string `json:"domains"`
 	} `json:"managed"`
 	Certificate string `json:"certificate"`
-	PrivateKey  string `json:"privateKey"`
 	SelfManaged struct {
 		Certificate string `json:"certificate"`
-		PrivateKey  string `json:"privateKey"`
 	} `json:"selfManaged"`
-	SubjectAlternativeNames []string `json:"subjectAlternativeNames"`
 }
 
 // certificates collects what HTTPS is served with, in GKE's order: pre-shared, managed, then TLS secrets.
 func (r *run) certificates(ctx context.Context, d *desired) error {
 	for _, name := range splitList(d.ing.Annotations[preSharedAnnotation]) {
-		c, err := r.preShared(d, name)
+		c, err := r.preShared(name)
 		if err != nil {
 			return err
 		}
@@ -78,7 +73,7 @@ func splitList(s string) []string {
 	return out
 }
 
-func (r *run) preShared(d *desired, name string) (certificate, error) {
+func (r *run) preShared(name string) (certificate, error) {
 	c := certificate{path: r.path("global/sslCertificates/" + name)}
 	var doc sslCertificate
 	found, err := r.read(c.path, &doc)
@@ -88,42 +83,28 @@ func (r *run) preShared(d *desired, name string) (certificate, error) {
 	if !found {
 		return c, notFound(c.path)
 	}
-	chain, key := doc.SelfManaged.Certificate, doc.SelfManaged.PrivateKey
+	chain := doc.SelfManaged.Certificate
 	if chain == "" {
-		chain, key = doc.Certificate, doc.PrivateKey
+		chain = doc.Certificate
+	}
+	// No answer of the API shows a private key, so Compute Engine keeps it beside the resource.
+	var key string
+	if _, err := r.ctl.Store.Get("compute-keys/"+c.path, &key); err != nil {
+		return c, err
 	}
 	switch {
 	case len(doc.Managed.Domains) > 0:
+		c.domains = doc.Managed.Domains
 		c.pair, err = r.issue(c.path, doc.Managed.Domains)
 	case chain != "" && key != "":
 		c.pair, err = tls.X509KeyPair([]byte(chain), []byte(key))
-	case chain != "":
-		// The API does not keep private keys, as Google's shows none: the sandbox's authority signs for the same names.
-		domains := namesIn(chain)
-		d.notes = append(d.notes, fmt.Sprintf("certificate %q is self-managed; the sandbox serves one of its own authority for the same names (%s)", name, strings.Join(domains, ", ")))
-		c.pair, err = r.issue(c.path, domains)
 	default:
-		err = fmt.Errorf("it has neither domains nor a certificate")
+		err = fmt.Errorf("it has neither domains nor a certificate with its key")
 	}
 	if err != nil {
 		return c, fmt.Errorf("pre-shared certificate %q: %w", name, err)
 	}
 	return c, nil
-}
-
-func namesIn(chain string) []string {
-	block, _ := pem.Decode([]byte(chain))
-	if block == nil {
-		return nil
-	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil
-	}
-	if len(cert.DNSNames) == 0 && cert.Subject.CommonName != "" {
-		return []string{cert.Subject.CommonName}
-	}
-	return cert.DNSNames
 }
 
 // managed serves a ManagedCertificate object and records the certificate that Google would have provisioned for it.

@@ -47,7 +47,9 @@ type certificate struct {
 	// path is that of the SslCertificate resource; document is set if the resource is to be made.
 	path     string
 	document map[string]any
-	pair     tls.Certificate
+	// domains are those of a managed certificate.
+	domains []string
+	pair    tls.Certificate
 }
 
 // service is one port of a Service as a backend, shared by all Ingresses that refer to it.

@@ -31,6 +31,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"patag/infra/sandbox/addresses"
 	"patag/infra/sandbox/cluster"
 	"patag/infra/sandbox/layout"
 	"patag/infra/sandbox/loadbalancer/kubetest"
@@ -429,9 +430,11 @@ func TestIngressEndToEnd(t *testing.T) {
 	if len(rule) != 2 || !strings.HasPrefix(rule[0], "k8s2-fr-") || !strings.HasPrefix(rule[1], "k8s2-fs-") {
 		t.Errorf("forwarding rules %v", rule)
 	}
-	address := w.get("projects/p/global/addresses/web")
-	if address["status"] != "IN_USE" || len(address["users"].([]any)) != 2 {
-		t.Errorf("address %v", address)
+	if ip := w.get("projects/p/global/forwardingRules/" + rule[0])["IPAddress"]; ip != "127.99.2.50" {
+		t.Errorf("forwarding rule on %v", ip)
+	}
+	if status := w.get("projects/p/global/sslCertificates/ads")["managed"].(map[string]any)["status"]; status != "ACTIVE" {
+		t.Errorf("the certificate that is served is %v", status)
 	}
 	for collection, want := range map[string]int{"global/targetHttpProxies": 1, "global/targetHttpsProxies": 1, "global/urlMaps": 1, "global/backendServices": 2,
 		"global/healthChecks": 2, "zones/europe-west1-b/networkEndpointGroups": 2, "zones/europe-west1-c/networkEndpointGroups": 2} {
@@ -479,9 +482,6 @@ func TestIngressEndToEnd(t *testing.T) {
 			t.Errorf("%s still has %v", collection, got)
 		}
 	}
-	if address := w.get("projects/p/global/addresses/web"); address["status"] != "RESERVED" || address["users"] != nil {
-		t.Errorf("address %v", address)
-	}
 	k.stop()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -513,6 +513,14 @@ func TestTwoClustersOneAddress(t *testing.T) {
 	} else {
 		w.expect("http://"+ip+":80/", "", 200, "second")
 	}
+	// An address of a balancer's own is free again once its rule was deleted behind a dead cluster.
+	err := w.store.Update(func(tx store.Tx) error {
+		_, err := addresses.Allocate(tx, w.ctl.Settings, "compute/projects/p/global/forwardingRules/k8s2-fr-deadbeef-default-site-12345678")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	two.ingress("nowhere", map[string]string{staticIPAnnotation: "none"}, spec)
 	two.event("the given static IP name none doesn't translate to an existing static IP")
 
@@ -530,6 +538,17 @@ func TestTwoClustersOneAddress(t *testing.T) {
 		}
 	}
 	w.expect("http://127.99.2.50:80/", "", 200, "second")
+	eventually(t, "release of an orphan", func() error {
+		var owners []string
+		err := w.store.View(func(tx store.Tx) (err error) {
+			owners, err = addresses.Owners(tx, "compute/projects/p/global/forwardingRules/")
+			return err
+		})
+		if err == nil && len(owners) != 1 {
+			err = fmt.Errorf("owners %v, want that of the second cluster's own", owners)
+		}
+		return err
+	})
 }
 
 func TestRedirectManagedCertificateAndErrors(t *testing.T) {

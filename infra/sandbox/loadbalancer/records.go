@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"patag/infra/sandbox/addresses"
 	"patag/infra/sandbox/loadbalancer/armor"
@@ -167,6 +168,9 @@ func (b *books) round(entries []*entry, services map[string]*service) error {
 		}
 		e.address = address
 		b.frontend(e.want, address, services)
+		if err := b.activate(e.want); err != nil {
+			return err
+		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(services)) {
 		b.backend(services[key])
@@ -180,7 +184,7 @@ func (b *books) round(entries []*entry, services map[string]*service) error {
 	if err := b.sweep(complete); err != nil {
 		return err
 	}
-	if err := b.fixAddresses(); err != nil {
+	if err := b.releaseOrphans(); err != nil {
 		return err
 	}
 	rules, err := digestAll(b.tx, rulesPath)
@@ -402,11 +406,6 @@ func (b *books) sweep(complete bool) error {
 		if err := b.tx.Delete("compute/" + path); err != nil {
 			return err
 		}
-		if strings.Contains(path, "/forwardingRules/") {
-			if err := addresses.Release(b.tx, "compute/"+path); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }
@@ -423,51 +422,62 @@ func madeFor(uid, name string, raw []byte) bool {
 // clusterMark is in the description of certificates whose names do not tell the cluster.
 func clusterMark(uid string) string { return "cluster " + uid }
 
-// fixAddresses writes into the reserved addresses of the project who uses them.
-func (b *books) fixAddresses() error {
-	r := b.run
-	users := map[string][]string{}
-	for path, doc := range b.want {
-		if ip, _ := doc["IPAddress"].(string); ip != "" {
-			users[ip] = append(users[ip], link(path))
+// activate does what Google does once a load balancer serves a pre-shared managed certificate: it becomes ACTIVE.
+func (b *books) activate(d *desired) error {
+	for _, c := range d.certificates {
+		if c.document != nil || len(c.domains) == 0 {
+			continue
+		}
+		key := "compute/" + c.path
+		var doc map[string]any
+		if found, err := b.tx.Get(key, &doc); err != nil || !found {
+			return err
+		}
+		managed, _ := doc["managed"].(map[string]any)
+		if managed == nil || managed["status"] == "ACTIVE" {
+			continue
+		}
+		b.dirty = true
+		if !b.write {
+			continue
+		}
+		status := map[string]any{}
+		for _, name := range c.domains {
+			status[name] = "ACTIVE"
+		}
+		managed["status"], managed["domainStatus"] = "ACTIVE", status
+		doc["subjectAlternativeNames"] = c.domains
+		doc["expireTime"] = time.Now().Add(issuedFor).UTC().Format(time.RFC3339)
+		if err := b.tx.Put(key, doc); err != nil {
+			return err
 		}
 	}
-	changed := map[string]map[string]any{}
-	err := b.tx.List("compute/"+r.path("global/addresses/"), func(key string, raw []byte) error {
-		var doc map[string]any
-		if err := json.Unmarshal(raw, &doc); err != nil {
-			return fmt.Errorf("read %s: %w", key, err)
+	return nil
+}
+
+// releaseOrphans frees the addresses of balancers whose forwarding rules somebody deleted through the API, as a sweep
+// of what a deleted cluster left does.
+func (b *books) releaseOrphans() error {
+	prefix := "compute/" + b.run.path("global/forwardingRules/")
+	owners, err := addresses.Owners(b.tx, prefix+"k8s2-fr-")
+	if err != nil {
+		return err
+	}
+	for _, owner := range owners {
+		https := prefix + "k8s2-fs-" + strings.TrimPrefix(owner, prefix+"k8s2-fr-")
+		if b.tx.Has(owner) || b.tx.Has(https) {
+			continue
 		}
-		ip, _ := doc["address"].(string)
-		have, _ := doc["users"].([]any)
-		var now []any
-		for _, u := range have {
-			s, _ := u.(string)
-			path := strings.TrimPrefix(s, link(""))
-			if !b.ownRule(path) || b.keep[path] {
-				now = append(now, s)
+		path := strings.TrimPrefix(owner, "compute/")
+		if b.want[path] != nil || b.known(path) {
+			continue // about to be made, or of an Ingress that cannot be translated at the moment
+		}
+		b.dirty = true
+		if b.write {
+			if err := addresses.Release(b.tx, owner); err != nil {
+				return err
 			}
 		}
-		for _, u := range slices.Sorted(slices.Values(users[ip])) {
-			now = append(now, u)
-		}
-		if reflect.DeepEqual(have, now) || len(have) == 0 && len(now) == 0 {
-			return nil
-		}
-		doc["users"], doc["status"] = now, "IN_USE"
-		if len(now) == 0 {
-			delete(doc, "users")
-			doc["status"] = "RESERVED"
-		}
-		changed[key] = doc
-		return nil
-	})
-	for key, doc := range changed {
-		b.dirty = true
-		if b.write && err == nil {
-			err = b.tx.Put(key, doc)
-		}
-		r.seen[strings.TrimPrefix(key, "compute/")] = 0 // read anew: it is what this round wrote
 	}
-	return err
+	return nil
 }

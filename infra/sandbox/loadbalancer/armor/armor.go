@@ -79,7 +79,9 @@ type ruleJSON struct {
 		} `json:"expr"`
 	} `json:"match"`
 	RateLimit *rateLimitJSON `json:"rateLimitOptions"`
-	Redirect  *struct {
+	// HeaderAction changes requests; not simulated.
+	HeaderAction json.RawMessage `json:"headerAction"`
+	Redirect     *struct {
 		Type   string `json:"type"`
 		Target string `json:"target"`
 	} `json:"redirectOptions"`
@@ -106,6 +108,9 @@ func Compile(document []byte) (p *Policy, unsupported []string, err error) {
 
 func (r ruleJSON) compile() (*rule, error) {
 	out := &rule{priority: r.Priority, action: r.Action, preview: r.Preview}
+	if len(r.HeaderAction) > 0 && string(r.HeaderAction) != "null" {
+		return nil, fmt.Errorf("its headerAction is not simulated")
+	}
 	var err error
 	switch {
 	case r.Match.Expr.Expression != "":

@@ -12,13 +12,15 @@ type threshold struct {
 }
 
 type rateLimitJSON struct {
-	Threshold        threshold  `json:"rateLimitThreshold"`
-	ConformAction    string     `json:"conformAction"`
-	ExceedAction     string     `json:"exceedAction"`
-	EnforceOnKey     string     `json:"enforceOnKey"`
-	EnforceOnKeyName string     `json:"enforceOnKeyName"`
-	BanThreshold     *threshold `json:"banThreshold"`
-	BanDurationSec   int64      `json:"banDurationSec"`
+	Threshold        threshold `json:"rateLimitThreshold"`
+	ConformAction    string    `json:"conformAction"`
+	ExceedAction     string    `json:"exceedAction"`
+	EnforceOnKey     string    `json:"enforceOnKey"`
+	EnforceOnKeyName string    `json:"enforceOnKeyName"`
+	// Configs combine several keys; not simulated.
+	Configs        []any      `json:"enforceOnKeyConfigs"`
+	BanThreshold   *threshold `json:"banThreshold"`
+	BanDurationSec int64      `json:"banDurationSec"`
 }
 
 // maxKeys bounds the memory of one rule's counters; Google's counts are approximate too.
@@ -45,6 +47,9 @@ type counter struct {
 func newLimiter(action string, o *rateLimitJSON) (*limiter, error) {
 	if o == nil || o.Threshold.Count <= 0 || o.Threshold.IntervalSec <= 0 {
 		return nil, fmt.Errorf("the action %s has no rateLimitThreshold", action)
+	}
+	if len(o.Configs) > 0 {
+		return nil, fmt.Errorf("enforceOnKeyConfigs is not simulated")
 	}
 	exceed, err := denyStatus(o.ExceedAction)
 	if err != nil {

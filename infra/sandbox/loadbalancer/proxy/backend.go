@@ -108,12 +108,11 @@ func (b *Backend) Update(spec BackendSpec) {
 	for _, e := range spec.Endpoints {
 		wanted[e.Address] = true
 		ep, known := b.endpoints[e.Address]
-		if known && old.Protocol != spec.Protocol {
+		if known && (old.Protocol != spec.Protocol || ep.Endpoint != e) { // another pod may have got the address
 			b.retire(ep, old.Drain)
 			known = false
 		}
 		if known {
-			ep.Endpoint = e
 			if !restart {
 				continue
 			}
