@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path/filepath"
+	"strings"
 
 	"patag/infra/sandbox/client"
 	"patag/infra/sandbox/layout"
@@ -126,7 +127,18 @@ func (r redirect) RoundTrip(req *http.Request) (*http.Response, error) {
 	clone.Host = req.URL.Host
 	clone.URL.Scheme = "http"
 	clone.URL.Host = r.address
-	return direct.RoundTrip(clone)
+	resp, err := direct.RoundTrip(clone)
+	if err != nil {
+		return nil, err
+	}
+	// Relative locations in the answer are resolved against this, and must stay under the public name: the
+	// registry's client sends its token to no other.
+	resp.Request = req
+	// Nor does it log in where a registry that it reaches by https sends it to http.
+	if login := resp.Header.Get("WWW-Authenticate"); login != "" {
+		resp.Header.Set("WWW-Authenticate", strings.Replace(login, `realm="http://`+req.URL.Host+"/", `realm="https://`+req.URL.Host+"/", 1))
+	}
+	return resp, nil
 }
 
 // direct never asks a proxy: the address is on loopback and the request carries the administrator's token.
