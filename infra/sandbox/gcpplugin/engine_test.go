@@ -175,6 +175,8 @@ func (e *engine) update(r *res, news *structpb.Struct) {
 		e.t.Fatalf("update %s: %v", r.urn, err)
 	}
 	r.inputs, r.outputs = news, out.GetProperties()
+	// The id may follow from what was changed.
+	r.id, _ = plain(e.t, r.outputs)["id"].(string)
 }
 
 func (e *engine) read(r *res) *pulumirpc.ReadResponse {

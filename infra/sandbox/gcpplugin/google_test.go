@@ -12,14 +12,17 @@ import (
 	"patag/infra/sandbox/googleapi/billing"
 	"patag/infra/sandbox/googleapi/cloudresourcemanager"
 	"patag/infra/sandbox/googleapi/compute"
+	"patag/infra/sandbox/googleapi/dns"
 	"patag/infra/sandbox/googleapi/iam"
 	"patag/infra/sandbox/googleapi/logging"
+	"patag/infra/sandbox/googleapi/monitoring"
 	"patag/infra/sandbox/googleapi/policy"
 	"patag/infra/sandbox/googleapi/secretmanager"
 	"patag/infra/sandbox/googleapi/serviceusage"
 	"patag/infra/sandbox/googleapi/storage"
 	"patag/infra/sandbox/layout"
 	"patag/infra/sandbox/logs"
+	"patag/infra/sandbox/series"
 )
 
 // startGoogle runs the sandbox's Google API and gives the configuration that leads there.
@@ -44,6 +47,11 @@ func startGoogle(t *testing.T) map[string]any {
 		cloudresourcemanager.Register(core, policies)
 		serviceusage.Register(core)
 		billing.Register(core)
+		dns.Register(core)
+		points, err := series.Open(filepath.Join(l.Root, "series"), series.Options{})
+		must(err)
+		t.Cleanup(func() { must(points.Close()) })
+		monitoring.Register(core, points)
 		artifactregistry.Register(core, policies, noImages{})
 	})
 	return configFor(server.URL())
