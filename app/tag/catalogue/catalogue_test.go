@@ -20,7 +20,6 @@ func TestProblemsNameDocumentAndField(t *testing.T) {
 	for _, c := range []struct{ replace, with, want string }{
 		{`"tier": "sponsorship"`, `"tier": "gold"`, `lineItems "alpenweg-sport": tier: "gold" is no tier`},
 		{`"campaign": "radhaus-city"`, `"campaign": "nope"`, `lineItems "radhaus-top": campaign: there is no campaign "nope"`},
-		{`"wieght"`, ``, ``},
 		{`"weight": 3`, `"wieght": 3`, `lineItems "alpenweg-top": wieght: unknown field`},
 		{`"weight": 3`, `"weight": "3"`, `lineItems "alpenweg-top": weight: a string cannot stand here`},
 		{`"weight": 3`, `"weight": 1001`, `lineItems "alpenweg-top": weight: must be from 1 to 1000`},
@@ -35,9 +34,6 @@ func TestProblemsNameDocumentAndField(t *testing.T) {
 		{`{"id": "radhaus-728x90"}`, `{"id": "radhaus-300x250"}`, `lineItems "radhaus-top": placements[0]: no creative of this line item fits`},
 		{`{"id": "radhaus-728x90"}`, `{"id": "alpenweg-728x90"}`, `belongs to advertiser "alpenweg", the campaign to "radhaus"`},
 	} {
-		if c.want == "" {
-			continue
-		}
 		text := demo(t)
 		if !strings.Contains(text, c.replace) {
 			t.Fatalf("the demo catalogue has no %s", c.replace)
@@ -62,7 +58,9 @@ func TestBrokenJSONNamesTheLine(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add(demo(f))
+	// Small seeds: the engine spends its time on minimizing large ones.
+	f.Add(`{"settings":{"currency":"EUR"},"publishers":[{"id":"p","name":"P"}],"sites":[{"id":"s","publisher":"p","name":"S"}],"placements":[{"id":"x","site":"s","name":"X","format":"native","waterfall":[{"kind":"direct","floor":{"micros":1,"currency":"EUR"}}]}]}`)
+	f.Add(`{"settings":{"currency":"EUR","rates":{"USD":1}},"advertisers":[{"id":"a","name":"A"}],"campaigns":[{"id":"c","advertiser":"a","name":"C"}],"creatives":[{"id":"k","advertiser":"a","name":"K","format":"native","native":{"title":"t","sponsor":"s"},"landing":"https://a.example/"}],"lineItems":[{"id":"l","campaign":"c","name":"L","tier":"price","cpm":{"micros":1,"currency":"USD"},"placements":["x"],"creatives":[{"id":"k"}],"flights":[{"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z"}]}]}`)
 	f.Add(`{"settings":{"currency":"EUR"},"lineItems":[{"id":1}]}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := Parse(strings.NewReader(text))

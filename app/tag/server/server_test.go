@@ -1,0 +1,388 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"patag/app/tag/counters"
+	"patag/app/tag/demo"
+	"patag/app/tag/events"
+	"patag/app/tag/events/journal"
+	"patag/app/tag/frequency"
+	"patag/app/tag/hardcap"
+	"patag/app/tag/inventory"
+	"patag/app/tag/token"
+)
+
+// memory is a journal that keeps events, or refuses them.
+type memory struct {
+	mu     sync.Mutex
+	events []events.Event
+	err    error
+}
+
+func (m *memory) Append(_ context.Context, b []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil {
+		return m.err
+	}
+	e, err := events.Parse(b)
+	m.events = append(m.events, e)
+	return err
+}
+
+func (m *memory) kinds() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var s []string
+	for _, e := range m.events {
+		k := e.Kind.String()
+		if e.Invalid {
+			k += "!"
+		}
+		s = append(s, k)
+	}
+	return strings.Join(s, " ")
+}
+
+type fixture struct {
+	*Server
+	journal *memory
+	handler http.Handler
+	keys    *token.Keys
+}
+
+func newFixture(t testing.TB) *fixture {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	keys, err := token.RandomKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{journal: &memory{}, keys: keys}
+	f.Server = New(Options{
+		Keys: keys, Frequency: frequency.New(frequency.Options{Logger: log}), Journal: f.journal, Live: counters.NewLive(nil, log),
+		Metrics: NewMetrics(prometheus.NewRegistry()), Logger: log, CountryHeader: "X-Country", Demo: true,
+	})
+	c, version, err := demo.Source{}.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, err := inventory.Compile(c, version, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Publish(&State{Snapshot: snap, Tally: counters.NewTally(snap), HardCaps: hardcap.New(nil, log).View(t.Context(), snap)})
+	f.handler = f.Handler()
+	return f
+}
+
+const chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36"
+
+func (f *fixture) do(method, target string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, nil)
+	r.Header.Set("User-Agent", chrome)
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	f.handler.ServeHTTP(w, r)
+	return w
+}
+
+type answer struct {
+	Fill             bool
+	Source, LineItem string
+	Reason, Markup   string
+	Native           *struct{ Title string }
+	URLs             struct{ Impression, Viewable, Click string }
+}
+
+func (f *fixture) ad(t testing.TB, query string, header ...string) answer {
+	t.Helper()
+	w := f.do("GET", "/v1/ad?"+query, header...)
+	if w.Code != http.StatusOK {
+		t.Fatalf("%s: %d %s", query, w.Code, w.Body)
+	}
+	var a answer
+	if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil {
+		t.Fatalf("%s: %v: %s", query, err, w.Body)
+	}
+	return a
+}
+
+func TestAdIsWholeJSONWithWorkingURLs(t *testing.T) {
+	f := newFixture(t)
+	for _, p := range []string{"demo-top", "demo-side", "demo-native"} {
+		a := f.ad(t, "placement="+p)
+		if !a.Fill || !strings.HasPrefix(a.Markup, "<!doctype html>") || !strings.HasSuffix(a.Markup, "</html>") {
+			t.Errorf("%s: %+v", p, a)
+		}
+		if strings.Contains(a.Markup, "{{") || strings.Contains(a.Markup, "click.invalid") || !strings.Contains(a.Markup, a.URLs.Click) {
+			t.Errorf("%s: the click URL is not in the markup", p)
+		}
+		if (p == "demo-native") != (a.Native != nil) {
+			t.Errorf("%s: native assets %v", p, a.Native)
+		}
+	}
+}
+
+func TestURLsStartAsTheClientAsked(t *testing.T) {
+	f := newFixture(t)
+	for _, c := range []struct{ host, proto, want string }{
+		{"ads.example", "https", "https://ads.example/v1/"}, {"ads.example:8080", "", "http://ads.example:8080/v1/"}, {`x"><script>`, "", "/v1/"},
+	} {
+		r := httptest.NewRequest("GET", "/v1/ad?placement=demo-top", nil)
+		r.Host = c.host
+		r.Header.Set("X-Forwarded-Proto", c.proto)
+		w := httptest.NewRecorder()
+		f.handler.ServeHTTP(w, r)
+		var a answer
+		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || !strings.HasPrefix(a.URLs.Click, c.want) {
+			t.Errorf("host %q: %q, %v; want %s…", c.host, a.URLs.Click, err, c.want)
+		}
+	}
+}
+
+func TestEventsCountOnceAndOnlyWithAToken(t *testing.T) {
+	f := newFixture(t)
+	a := f.ad(t, "placement=demo-top")
+	for _, method := range []string{"GET", "POST", "GET"} {
+		w := f.do(method, a.URLs.Impression)
+		want := http.StatusOK
+		if method == "POST" {
+			want = http.StatusNoContent
+		}
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", method, w.Code, want)
+		}
+	}
+	f.do("POST", a.URLs.Viewable)
+	w := f.do("GET", a.URLs.Click)
+	if loc := w.Header().Get("Location"); w.Code != http.StatusFound || !strings.HasPrefix(loc, "https://") {
+		t.Errorf("click: %d to %q", w.Code, loc)
+	}
+	if got := f.journal.kinds(); got != "impression viewable click" {
+		t.Errorf("journal: %s", got)
+	}
+	other := newFixture(t).ad(t, "placement=demo-top")
+	old := string(f.keys.Append(nil, &token.Claims{ID: 1, Issued: time.Now().Add(-2 * time.Hour).Unix(), Placement: "demo-top", Creative: "radhaus-728x90"}))
+	for target, want := range map[string]int{
+		other.URLs.Impression: http.StatusForbidden, "/v1/event/impression": http.StatusBadRequest, "/v1/event/impression?t=" + old: http.StatusGone,
+		"/v1/event/purchase?t=x": http.StatusNotFound, other.URLs.Click: http.StatusForbidden, "/v1/click?t=x&url=https://evil.example": http.StatusBadRequest,
+	} {
+		if w := f.do("GET", target); w.Code != want {
+			t.Errorf("%.60s: %d, want %d", target, w.Code, want)
+		}
+	}
+	if got := f.journal.kinds(); got != "impression viewable click" {
+		t.Errorf("after refused ones: %s", got)
+	}
+}
+
+func TestBotsAreServedAndCountedApart(t *testing.T) {
+	f := newFixture(t)
+	a := f.ad(t, "placement=demo-top", "User-Agent", "Googlebot/2.1")
+	f.do("GET", a.URLs.Impression) // the token remembers, whoever sends it
+	if got := f.journal.kinds(); got != "impression!" {
+		t.Errorf("journal: %s", got)
+	}
+	var drained []string
+	f.State().Tally.Drain(func(e *events.Event) bool {
+		if !e.Invalid {
+			t.Errorf("a bot's %s is counted as valid", e.Kind)
+		}
+		drained = append(drained, e.Kind.String())
+		return true
+	})
+	if strings.Join(drained, " ") != "request fill" {
+		t.Errorf("drained %v", drained)
+	}
+}
+
+func TestNoUserWithoutConsentOrAgainstGPC(t *testing.T) {
+	f := newFixture(t)
+	for _, c := range []struct {
+		query, gpc string
+		capped     bool
+	}{{"&uid=u&consent=1", "", true}, {"&uid=u", "", false}, {"&uid=u&consent=0", "", false}, {"&uid=u&consent=1", "1", false}} {
+		a := f.ad(t, "placement=demo-side"+c.query, "Sec-GPC", c.gpc)
+		if got := a.LineItem == "morgenrot-side"; got != c.capped {
+			t.Errorf("%q with GPC %q: filled by %s", c.query, c.gpc, a.LineItem)
+		}
+	}
+}
+
+func TestJournalThatRefusesIsTold(t *testing.T) {
+	f := newFixture(t)
+	a := f.ad(t, "placement=demo-top")
+	f.journal.err = journal.ErrFull
+	if w := f.do("POST", a.URLs.Impression); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("an event that is not safe was answered %d", w.Code)
+	}
+	if w := f.do("GET", a.URLs.Click); w.Code != http.StatusFound {
+		t.Errorf("a click that cannot be counted must still be followed: %d", w.Code)
+	}
+	f.ad(t, "placement=demo-top") // ads go on
+	f.journal.err = nil
+	if w := f.do("POST", a.URLs.Impression); w.Code != http.StatusNoContent {
+		t.Errorf("tried again: %d", w.Code)
+	}
+	if got := f.journal.kinds(); got != "impression" {
+		t.Errorf("journal: %s", got)
+	}
+}
+
+func TestHTMLFormatIsSandboxedAndCountsItself(t *testing.T) {
+	f := newFixture(t)
+	w := f.do("GET", "/v1/ad?placement=demo-top&format=html")
+	if csp := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(csp, "sandbox") || strings.Contains(csp, "allow-same-origin") {
+		t.Errorf("policy %q", csp)
+	}
+	if !strings.Contains(w.Body.String(), "/v1/event/impression?t=") {
+		t.Error("no impression pixel")
+	}
+}
+
+func TestHealthAndLimits(t *testing.T) {
+	f := newFixture(t)
+	if w := f.do("GET", "/healthz"); w.Code != http.StatusOK {
+		t.Errorf("healthz: %d", w.Code)
+	}
+	if w := f.do("GET", "/v1/ad?placement="+strings.Repeat("a", 5000)); w.Code != http.StatusRequestURITooLong {
+		t.Errorf("a long URL: %d", w.Code)
+	}
+	for target, want := range map[string]int{"/v1/ad?placement=nope": 404, "/v1/ad": 400, "/v1/ad?placement=a&format=xml": 400, "/nothing": 404, "/demo": 200, "/tag/v1.js": 200} {
+		if w := f.do("GET", target); w.Code != want {
+			t.Errorf("%s: %d, want %d", target, w.Code, want)
+		}
+	}
+	if w := f.do("DELETE", "/v1/ad?placement=demo-top"); w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("DELETE: %d", w.Code)
+	}
+	f.Drain()
+	if w := f.do("GET", "/healthz"); w.Code != http.StatusServiceUnavailable || f.Ready() {
+		t.Errorf("healthz while draining: %d", w.Code)
+	}
+	f.ad(t, "placement=demo-top") // and yet served
+}
+
+func TestOverloadIsShedAtOnce(t *testing.T) {
+	f := newFixture(t)
+	f.o.MaxInFlight = 1
+	f.inFlight = make(chan struct{}, 1)
+	f.inFlight <- struct{}{}
+	if w := f.do("GET", "/v1/ad?placement=demo-top"); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+		t.Errorf("overloaded: %d", w.Code)
+	}
+	if w := f.do("GET", "/healthz"); w.Code != http.StatusOK {
+		t.Errorf("health checks must not be shed: %d", w.Code)
+	}
+}
+
+func TestLoaderIsSmallAndCached(t *testing.T) {
+	f := newFixture(t)
+	w := f.do("GET", "/tag/v1.js", "Accept-Encoding", "gzip")
+	if n := w.Body.Len(); n > 5<<10 || n == 0 {
+		t.Errorf("the loader has %d bytes gzipped, at most 5 KiB are allowed", n)
+	}
+	if w := f.do("GET", "/tag/v1.js", "If-None-Match", w.Header().Get("ETag")); w.Code != http.StatusNotModified {
+		t.Errorf("asked again: %d", w.Code)
+	}
+}
+
+func TestBeforeTheFirstCatalogue(t *testing.T) {
+	f := newFixture(t)
+	f.state.Store(nil)
+	for _, target := range []string{"/v1/ad?placement=demo-top", "/healthz"} {
+		if w := f.do("GET", target); w.Code != http.StatusServiceUnavailable {
+			t.Errorf("%s: %d", target, w.Code)
+		}
+	}
+}
+
+// Slow and oversized requests are cut off by the server's own limits.
+func TestSlowHeadersAreCut(t *testing.T) {
+	f := newFixture(t)
+	srv := httptest.NewUnstartedServer(f.handler)
+	limits := f.HTTP("")
+	srv.Config.ReadHeaderTimeout, srv.Config.MaxHeaderBytes = 200*time.Millisecond, limits.MaxHeaderBytes
+	if limits.ReadHeaderTimeout <= 0 || limits.ReadTimeout <= 0 || limits.WriteTimeout <= 0 || limits.IdleTimeout <= 600*time.Second {
+		t.Fatalf("a limit is missing: %+v", limits)
+	}
+	srv.Start()
+	defer srv.Close()
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("GET /v1/ad?placement=demo-top HTTP/1.1\r\nHost: x\r\nX-Slow: ")); err != nil {
+		t.Fatal(err)
+	}
+	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := io.ReadAll(conn); err != nil {
+		t.Errorf("a client that never ends its headers is not cut off: %v", err)
+	}
+	req, err := http.NewRequest("GET", srv.URL+"/v1/ad?placement=demo-top", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Big", strings.Repeat("h", 64<<10))
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("64 KiB of headers: %d", res.StatusCode)
+	}
+}
+
+// FuzzAd: whatever a query or a header holds, the answer is whole JSON.
+func FuzzAd(f *testing.F) {
+	fx := newFixture(f)
+	f.Add("placement=demo-top&kv.section=sport", "ads.example", "DE")
+	f.Add("placement=demo-side&uid=%22&consent=1&country=zz", "\"<>", "\x00")
+	f.Fuzz(func(t *testing.T, query, host, country string) {
+		r := &http.Request{Method: "GET", URL: &url.URL{Path: "/v1/ad", RawQuery: query}, Host: host, RequestURI: "/v1/ad?" + query, Header: http.Header{"X-Country": {country}, "User-Agent": {country}}}
+		w := httptest.NewRecorder()
+		fx.Server.ad(w, r.WithContext(t.Context()))
+		if strings.Contains(query, "format=html") || w.Code == http.StatusNoContent || strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
+			return
+		}
+		if !json.Valid(w.Body.Bytes()) {
+			t.Fatalf("%d: %s", w.Code, w.Body)
+		}
+	})
+}
+
+func BenchmarkAd(b *testing.B) {
+	f := newFixture(b)
+	r := httptest.NewRequest("GET", "/v1/ad?placement=demo-top&kv.section=sport", nil)
+	r.Header.Set("User-Agent", chrome)
+	w := &nothing{header: http.Header{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		f.Server.ad(w, r)
+	}
+}
+
+type nothing struct{ header http.Header }
+
+func (n *nothing) Header() http.Header         { return n.header }
+func (n *nothing) Write(b []byte) (int, error) { return len(b), nil }
+func (n *nothing) WriteHeader(int)             {}
