@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"patag/infra/sandbox/cluster"
 	"patag/infra/sandbox/gcpplugin/google"
 	"patag/infra/sandbox/googleapi"
 	"patag/infra/sandbox/googleapi/apitest"
@@ -12,6 +13,7 @@ import (
 	"patag/infra/sandbox/googleapi/billing"
 	"patag/infra/sandbox/googleapi/cloudresourcemanager"
 	"patag/infra/sandbox/googleapi/compute"
+	"patag/infra/sandbox/googleapi/container"
 	"patag/infra/sandbox/googleapi/dns"
 	"patag/infra/sandbox/googleapi/iam"
 	"patag/infra/sandbox/googleapi/logging"
@@ -26,7 +28,9 @@ import (
 )
 
 // startGoogle runs the sandbox's Google API and gives the configuration that leads there.
-func startGoogle(t *testing.T) map[string]any {
+func startGoogle(t *testing.T) map[string]any { return startGoogleWith(t, newClusters()) }
+
+func startGoogleWith(t *testing.T, engine cluster.Engine) map[string]any {
 	t.Helper()
 	must := func(err error) {
 		if err != nil {
@@ -35,7 +39,10 @@ func startGoogle(t *testing.T) map[string]any {
 	}
 	server := apitest.Start(t, func(core *googleapi.Core, l layout.Layout) {
 		policies := policy.New(core)
-		compute.Register(core, compute.Options{})
+		gke := container.Register(core, container.Options{Engine: engine, Compute: compute.Register(core, compute.Options{})})
+		ctx, cancel := context.WithCancel(context.Background())
+		t.Cleanup(func() { cancel(); gke.Wait() })
+		must(gke.Start(ctx))
 		_, err := storage.Register(core, policies, l.Objects())
 		must(err)
 		log, err := logs.Open(filepath.Join(l.Root, "logs"), logs.Options{})
