@@ -130,11 +130,12 @@ func kindOf(c diff.Change) pulumirpc.PropertyDiff_Kind {
 }
 
 // namedByProgram: two resources of one name cannot exist side by side, so the old one must go first. Besides a
-// name that the program gave, that is any resource whose id stays the same.
+// name that the program gave, that is any resource without automatic names whose id stays the same.
 func namedByProgram(t *description.Type, olds, news value.Tree) bool {
 	if t.Name != nil {
-		if _, given := news.Map[t.Name.Property]; given && !news.Defaults[t.Name.Property] {
-			return true
+		if _, given := news.Map[t.Name.Property]; given {
+			// A generated name is made anew for a replacement.
+			return !news.Defaults[t.Name.Property]
 		}
 	}
 	id := func(m value.Map) string {

@@ -53,6 +53,15 @@ func (c *checker) fail(path, format string, args ...any) {
 	c.failures = append(c.failures, Failure{path, fmt.Sprintf(format, args...)})
 }
 
+func (c *checker) failed(path string) bool {
+	for _, f := range c.failures {
+		if f.Property == path {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *checker) object(parent *description.Property, in value.Map, path string) {
 	for name, v := range in {
 		at := value.Join(path, name)
@@ -245,7 +254,7 @@ func (c *checker) missing(parent *description.Property, in value.Map, path strin
 		at := value.Join(path, p.Name)
 		v, given := in[p.Name]
 		if !given {
-			if p.Required {
+			if p.Required && !c.failed(at) {
 				c.fail(at, "%s needs the property %q", c.t.Token, at)
 			}
 			continue
