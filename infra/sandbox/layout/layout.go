@@ -71,7 +71,7 @@ func (l Layout) Disks() string { return l.join("disks") }
 func (l Layout) Log() string { return l.join("log") }
 
 // Entries holds the log entries of the sandbox's Cloud Logging.
-func (l Layout) Entries() string { return l.join("entries") }
+func (l Layout) Entries() string { return l.join("logs") }
 
 // Series is the file of Cloud Monitoring's time series.
 func (l Layout) Series() string { return l.join("series.json") }

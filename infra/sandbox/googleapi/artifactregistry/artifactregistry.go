@@ -75,7 +75,7 @@ func (s *server) parent(r *googleapi.Request) error {
 	if _, ok := s.core.Project(r.Var("project")); !ok {
 		return googleapi.PermissionDenied("Permission denied on resource project %s.", r.Var("project"))
 	}
-	if l := r.Var("location"); !slices.Contains(regions, l) && !slices.Contains(multiRegions, l) && l != "-" {
+	if l := r.Var("location"); !slices.Contains(regions, l) && !slices.Contains(multiRegions, l) {
 		return googleapi.InvalidArgument("Location %q is not a valid location for Artifact Registry.", l)
 	}
 	return nil

@@ -28,7 +28,8 @@ func (s *Server) handleBuckets(api *googleapi.Service, base string) {
 	api.Handle("PUT", base+"/b/{bucket}/iam", s.setIAM)
 	api.Handle("GET", base+"/b/{bucket}/iam/testPermissions", s.testIAM)
 	api.Handle("GET", base+"/b/{bucket}/storageLayout", s.storageLayout)
-	api.Handle("GET", base+"/b/{bucket}/anywhereCaches", s.noCaches)
+	api.Handle("GET", base+"/b/{bucket}/anywhereCaches", s.none("storage#anywhereCaches"))
+	api.Handle("GET", base+"/b/{bucket}/managedFolders", s.none("storage#managedFolders"))
 	api.Handle("GET", base+"/projects/{project}/serviceAccount", s.serviceAgent)
 }
 
@@ -424,10 +425,13 @@ func (s *Server) storageLayout(_ context.Context, r *googleapi.Request) (any, er
 		"hierarchicalNamespace": googleapi.Doc{"enabled": false}}, err
 }
 
-// noCaches tells the truth: there are no Anywhere Caches, because they cannot be made here.
-func (s *Server) noCaches(_ context.Context, r *googleapi.Request) (any, error) {
-	err := s.core.Store().View(func(tx store.Tx) error { _, err := s.bucket(tx, r.Var("bucket")); return err })
-	return googleapi.Doc{"kind": "storage#anywhereCaches"}, err
+// none lists what cannot be made here, and of which there is therefore none. The official plugin and gcloud ask before they
+// delete a bucket.
+func (s *Server) none(kind string) googleapi.Handler {
+	return func(_ context.Context, r *googleapi.Request) (any, error) {
+		err := s.core.Store().View(func(tx store.Tx) error { _, err := s.bucket(tx, r.Var("bucket")); return err })
+		return googleapi.Doc{"kind": kind}, err
+	}
 }
 
 func (s *Server) serviceAgent(_ context.Context, r *googleapi.Request) (any, error) {

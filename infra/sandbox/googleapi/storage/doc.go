@@ -72,7 +72,7 @@ func conditionNotMet() *googleapi.Error {
 
 func notModified() *googleapi.Raw { return &googleapi.Raw{Status: http.StatusNotModified} }
 
-// run is Run's clockwork, apart for tests.
+// sweep is one turn of Run.
 func (s *Server) sweep(ctx context.Context) {
 	if err := s.Sweep(ctx, s.core.Now()); err != nil && !errors.Is(err, context.Canceled) {
 		s.core.Logger().Error("storage lifecycle", slog.Any("error", err))

@@ -18,6 +18,17 @@ func TestParseRange(t *testing.T) {
 	}
 }
 
+func TestBoundary(t *testing.T) {
+	for header, want := range map[string]string{
+		`multipart/related; boundary=abc`: "abc", `multipart/related; boundary="a b=c"`: "a b=c", `multipart/related; boundary='==1=='`: "==1==", `multipart/related; boundary='abc'`: "abc",
+		`text/plain; boundary=abc`: "", `multipart/related`: "", `text/plain; boundary='=='`: "", `multipart/related; boundary='==`: "", ``: "",
+	} {
+		if got := boundaryOf(header); got != want {
+			t.Errorf("%s: %q, want %q", header, got, want)
+		}
+	}
+}
+
 // FuzzUpload: whatever comes as headers and body of an upload is refused or gives a consistent chunk, and never more content
 // than came.
 func FuzzUpload(f *testing.F) {

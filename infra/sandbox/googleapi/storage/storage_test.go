@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -447,6 +448,56 @@ func TestResumableAcrossRestart(t *testing.T) {
 	}
 	if res := req("PUT", res.Header.Get("Location"), "bytes 0-3/4", "abcd"); res.StatusCode != 404 {
 		t.Errorf("after cancel: %d", res.StatusCode)
+	}
+}
+
+// TestPlainRead reads as Google's Go client does by default: the XML API's path, without a version.
+func TestPlainRead(t *testing.T) {
+	e := start(t)
+	e.bucket(t, &api.Bucket{})
+	put(t, e, "dir/x y", "hello")
+	get := func(path, encoding string) (*http.Response, string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), "GET", e.URL()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+apitest.Token)
+		if encoding != "" {
+			r.Header.Set("Accept-Encoding", encoding)
+		}
+		res, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res, string(body)
+	}
+	if res, body := get("/storage/backups/dir/x%20y", ""); res.StatusCode != 200 || body != "hello" || res.Header.Get("X-Goog-Generation") == "" {
+		t.Errorf("XML read: %d %q", res.StatusCode, body)
+	}
+	if res, _ := get("/storage/backups/none", ""); res.StatusCode != 404 {
+		t.Errorf("XML read of what is not there: %d", res.StatusCode)
+	}
+	if res, _ := get("/storage/storage/v1/b/backups/notificationConfigs", ""); res.StatusCode != 501 {
+		t.Errorf("what is not simulated: %d", res.StatusCode)
+	}
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	w.Write([]byte("packed"))
+	w.Close()
+	if _, err := e.api(t).Objects.Insert("backups", &api.Object{Name: "z", ContentEncoding: "gzip"}).Media(&z).Do(); err != nil {
+		t.Fatal(err)
+	}
+	if res, body := get("/download/storage/v1/b/backups/o/z?alt=media", "identity"); body != "packed" || res.Header.Get("Content-Encoding") != "" {
+		t.Errorf("unpacked on the way: %q %v", body, res.Header)
+	}
+	if res, body := get("/storage/download/storage/v1/b/backups/o/z?alt=media", "gzip"); body == "packed" || res.Header.Get("Content-Encoding") != "gzip" {
+		t.Errorf("as stored: %q %v", body, res.Header)
 	}
 }
 

@@ -62,11 +62,11 @@ func (s *Server) upload(ctx context.Context, r *googleapi.Request) (any, error) 
 
 // splitMultipart reads the metadata part of a multipart/related upload and gives the content part to be streamed.
 func splitMultipart(contentType string, body io.Reader) (googleapi.Doc, io.Reader, error) {
-	kind, params, err := mime.ParseMediaType(contentType)
-	if err != nil || !strings.HasPrefix(kind, "multipart/") || params["boundary"] == "" {
+	boundary := boundaryOf(contentType)
+	if boundary == "" {
 		return nil, nil, googleapi.InvalidArgument("A multipart upload needs a Content-Type of multipart/related with a boundary, not %q.", contentType)
 	}
-	parts := multipart.NewReader(body, params["boundary"])
+	parts := multipart.NewReader(body, boundary)
 	first, err := parts.NextRawPart()
 	if err != nil {
 		return nil, nil, googleapi.InvalidArgument("Missing start of the metadata part: %v", err)
@@ -87,6 +87,23 @@ func splitMultipart(contentType string, body io.Reader) (googleapi.Doc, io.Reade
 		meta.Default("contentType", ct)
 	}
 	return meta, second, nil
+}
+
+// boundaryOf reads the boundary of a multipart type. gcloud puts it between single quotes, which no standard knows but Google takes.
+func boundaryOf(contentType string) string {
+	if kind, params, err := mime.ParseMediaType(contentType); err == nil && !strings.HasPrefix(params["boundary"], "'") {
+		if !strings.HasPrefix(kind, "multipart/") {
+			return ""
+		}
+		return params["boundary"]
+	}
+	kind, rest, _ := strings.Cut(contentType, ";")
+	_, value, found := strings.Cut(rest, "boundary='")
+	boundary, _, closed := strings.Cut(value, "'")
+	if !found || !closed || !strings.HasPrefix(strings.ToLower(strings.TrimSpace(kind)), "multipart/") || len(boundary) > 70 {
+		return ""
+	}
+	return boundary
 }
 
 // complete fills an upload's metadata from the request, which says some things in parameters.
