@@ -244,6 +244,7 @@ func (s *Session) Open(ctx context.Context) (*engine.Stack, error) {
 	if s.images != nil {
 		generated["patag:images"] = s.images
 	}
+	o.Adopted = s.adopted
 	o.Prepare = func() error { return s.work().Write(s.Project, generated, s.overrides) }
 	return engine.Open(ctx, o)
 }

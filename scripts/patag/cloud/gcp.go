@@ -29,6 +29,7 @@ func openGCP(o Options) (*Cloud, error) {
 		Backend:         first(o.Backend, os.Getenv("PULUMI_BACKEND_URL"), "file://"+filepath.Join(dir, "state")),
 		SecretsProvider: o.SecretsProvider,
 		Container:       "https://container.googleapis.com/",
+		Compute:         "https://compute.googleapis.com/compute/v1/",
 	}
 	// After `eval "$(patag env …)"` of the sandbox these are the sandbox's; a run against Google must not take them.
 	if strings.HasPrefix(os.Getenv("GOOGLE_COMPUTE_CUSTOM_ENDPOINT"), "http://127.") || c.Project == SandboxProject {

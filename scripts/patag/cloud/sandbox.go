@@ -71,7 +71,7 @@ func openSandbox(o Options) (*Cloud, error) {
 	}
 	if err == nil {
 		c.base = "http://" + settings.API
-		c.Container = c.base + "/container/"
+		c.Container, c.Compute = c.base+"/container/", c.base+"/compute/compute/v1/"
 		c.Registry = redirect{settings.API}
 	}
 	token, err := l.Token()

@@ -3,6 +3,7 @@ package down
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -80,8 +81,27 @@ func run(ctx context.Context, a *app.App, stack string, f flags) error {
 			return err
 		}
 	}
-	_, err = opened.Destroy(ctx)
-	return err
+	before, err := s.Remember(sum)
+	if err != nil {
+		return err
+	}
+	_, destroyErr := opened.Destroy(ctx)
+	if exit.Code(destroyErr) == exit.Interrupted {
+		return destroyErr
+	}
+	// The network cannot be deleted while things that GKE made are in it, and they can be only when the cluster is gone.
+	swept, err := s.Sweep(ctx, before)
+	if err != nil {
+		return errors.Join(destroyErr, err)
+	}
+	if destroyErr != nil && swept > 0 {
+		p.Line("   they were in the way; going on")
+		_, destroyErr = opened.Destroy(ctx)
+	}
+	if destroyErr != nil {
+		return destroyErr
+	}
+	return s.Forget()
 }
 
 // dependents refuses to take the ground away under another stack.

@@ -168,7 +168,7 @@ func label(urn string) string {
 }
 
 func silent(m apitype.StepEventMetadata) bool {
-	return m.Type == stackType || strings.HasPrefix(m.Type, "pulumi:providers:")
+	return m.Type == stackType || m.Type == "pulumi:pulumi:StackReference" || strings.HasPrefix(m.Type, "pulumi:providers:")
 }
 
 func (v *view) begin(m apitype.StepEventMetadata) {

@@ -51,7 +51,34 @@ func (s *Stack) Recover(ctx context.Context) (Summary, error) {
 			}
 		}
 	}
-	return s.Summary(ctx)
+	return s.finish(ctx, adopted)
+}
+
+// Adopted is a resource whose creation was cut off and which exists.
+type Adopted struct {
+	Type, ID string
+	Inputs   map[string]any
+}
+
+// finish hands what was adopted, and is confirmed to exist, to the one who knows what else belongs to its creation.
+func (s *Stack) finish(ctx context.Context, adopted map[string]bool) (Summary, error) {
+	st, err := s.load(ctx)
+	if err != nil {
+		return Summary{}, err
+	}
+	for _, r := range st.Resources {
+		if waits, _ := r["delete"].(bool); waits || !adopted[key(r)] || s.o.Adopted == nil {
+			continue
+		}
+		inputs, _ := r["inputs"].(map[string]any)
+		if err := s.o.Adopted(ctx, Adopted{Type: text(r, "type"), ID: text(r, "id"), Inputs: inputs}); err != nil {
+			if ctx.Err() != nil {
+				return Summary{}, exit.New(exit.Interrupted, "finish %s: interrupted", describe(text(r, "urn"))).WithHint("the next `patag up` goes on")
+			}
+			return Summary{}, exit.New(exit.Failed, "finish %s, whose creation was cut off: %w", describe(text(r, "urn")), err)
+		}
+	}
+	return st.summary(), nil
 }
 
 func openOperations(ops []pending) string {

@@ -89,13 +89,15 @@ type Summary struct {
 	// Interrupted counts operations that a killed run left open.
 	Interrupted int
 	Outputs     map[string]any
+	// IDs are the provider's IDs by type, of custom resources.
+	IDs map[string][]string
 }
 
 // secretSignature marks an encrypted value in the state.
 const secretSignature = "4dabf18193072939515e22adb298388d"
 
 func (st *state) summary() Summary {
-	sum := Summary{Outputs: map[string]any{}, Interrupted: len(st.Pending)}
+	sum := Summary{Outputs: map[string]any{}, IDs: map[string][]string{}, Interrupted: len(st.Pending)}
 	for _, r := range st.Resources {
 		kind := text(r, "type")
 		if kind == "pulumi:pulumi:Stack" {
@@ -113,6 +115,9 @@ func (st *state) summary() Summary {
 		}
 		if protect, _ := r["protect"].(bool); protect {
 			sum.Protected = append(sum.Protected, urnName(text(r, "urn")))
+		}
+		if id := text(r, "id"); id != "" {
+			sum.IDs[kind] = append(sum.IDs[kind], id)
 		}
 		sum.Resources++
 	}

@@ -13,7 +13,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -21,6 +20,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"patag/scripts/patag/cloud"
+	"patag/scripts/patag/google"
 )
 
 // ErrNoCluster says that the stack has no cluster, or that its cluster is gone.
@@ -50,16 +50,12 @@ func Find(ctx context.Context, c *cloud.Cloud, outputs map[string]any) (*Cluster
 	if err != nil {
 		return nil, err
 	}
-	address := c.Container + "v1/projects/" + url.PathEscape(c.Project) + "/locations/" + url.PathEscape(location) + "/clusters/" + url.PathEscape(name)
-	var answer struct {
-		Endpoint, Status string
-		MasterAuth       struct{ ClusterCaCertificate string }
+	api, err := google.New(ctx, c)
+	if err != nil {
+		return nil, err
 	}
-	client := &http.Client{Timeout: 15 * time.Second}
-	if c.Name == cloud.Sandbox {
-		client.Transport = &http.Transport{Proxy: nil}
-	}
-	if err := get(ctx, client, address, token, &answer); err != nil {
+	answer, err := api.Cluster(ctx, "projects/"+c.Project+"/locations/"+location+"/clusters/"+name)
+	if err != nil {
 		return nil, fmt.Errorf("ask Google for cluster %s: %w", name, err)
 	}
 	ca, err := base64.StdEncoding.DecodeString(answer.MasterAuth.ClusterCaCertificate)

@@ -104,8 +104,23 @@ func apply(ctx context.Context, s *app.Session) (engine.Result, error) {
 		return engine.Result{}, err
 	}
 	defer stack.Close()
-	if _, err := stack.Recover(ctx); err != nil {
+	sum, err := stack.Recover(ctx)
+	if err != nil {
 		return engine.Result{}, err
 	}
-	return stack.Up(ctx)
+	// What a cluster that is gone left behind holds the static address, and the new one's Ingress would wait for it.
+	before, err := s.Remember(sum)
+	if err != nil {
+		return engine.Result{}, err
+	}
+	if _, err := s.Sweep(ctx, before); err != nil {
+		return engine.Result{}, err
+	}
+	result, err := stack.Up(ctx)
+	if sum, ok, peekErr := s.Peek(ctx, s.Stack); peekErr == nil && ok {
+		if _, rememberErr := s.Remember(sum); err == nil {
+			err = rememberErr
+		}
+	}
+	return result, err
 }
