@@ -2,7 +2,6 @@ package compute
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -407,31 +406,4 @@ func (s *Service) remove(r *googleapi.Request, k *kind) (any, error) {
 		return err
 	})
 	return op, err
-}
-
-// user is the path of a resource that refers to the one at path, "" if none does. A network's own routes do not count.
-func (s *Service) user(tx store.Tx, path string) (string, error) {
-	link, found := Link(path), ""
-	prefix := "compute/" + strings.Join(strings.Split(path, "/")[:2], "/") + "/"
-	err := tx.List(prefix, func(key string, raw []byte) error {
-		other := strings.TrimPrefix(key, "compute/")
-		k := s.kindOf(other)
-		if found != "" || k == nil || k.collection == "routes" || other == path || !strings.Contains(string(raw), Base(path)) {
-			return nil
-		}
-		var d googleapi.Doc
-		if err := json.Unmarshal(raw, &d); err != nil {
-			return err
-		}
-		for _, ref := range k.refs {
-			_ = eachRef(d, ref, func(_, l string) (string, error) {
-				if l == link {
-					found = other
-				}
-				return l, nil
-			})
-		}
-		return nil
-	})
-	return found, err
 }

@@ -32,6 +32,8 @@ func (s *Service) allKinds() []*kind {
 		{collection: "instanceTemplates", kind: "compute#instanceTemplate", list: "compute#instanceTemplateList", label: "instance_template",
 			scopes: []string{"global"}, like: api.InstanceTemplate{}, deletable: true},
 		s.networkEndpointGroups(),
+		// GKE grows its groups itself: an autoscaler of Compute Engine exists for none of them, but gcloud asks.
+		{collection: "autoscalers", kind: "compute#autoscaler", list: "compute#autoscalerList", scopes: []string{"zones", "regions"}, like: api.Autoscaler{}},
 		{collection: "healthChecks", kind: "compute#healthCheck", list: "compute#healthCheckList", label: "health_check",
 			scopes: []string{"global", "regions"}, like: api.HealthCheck{}, deletable: true},
 		{collection: "backendServices", kind: "compute#backendService", list: "compute#backendServiceList", label: "backend_service",

@@ -151,11 +151,6 @@ func setRules(d googleapi.Doc, rules []googleapi.Doc) error {
 		if a := r.String("action"); (a == "throttle" || a == "rate_based_ban") != r.Has("rateLimitOptions") {
 			return invalidField(at+".rateLimitOptions", "", "Must be given for throttle and rate_based_ban, and for these only.")
 		}
-		if limit := r.Doc("rateLimitOptions"); limit != nil {
-			if len(limit.Docs("enforceOnKeyConfigs")) == 0 {
-				limit.Default("enforceOnKey", "ALL")
-			}
-		}
 		r["kind"] = "compute#securityPolicyRule"
 		r.Default("preview", false)
 		r.Default("description", "")

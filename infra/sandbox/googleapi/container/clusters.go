@@ -65,6 +65,7 @@ func (s *Service) assemble(tx store.Tx, path string, d googleapi.Doc) error {
 	if err != nil {
 		return err
 	}
+	fillEndpoints(d)
 	var groups, list []any
 	for _, p := range pools {
 		list = append(list, map[string]any(p))

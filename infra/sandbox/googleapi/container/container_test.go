@@ -24,6 +24,7 @@ import (
 	"patag/infra/sandbox/cluster"
 	"patag/infra/sandbox/googleapi"
 	"patag/infra/sandbox/googleapi/compute"
+	"patag/infra/sandbox/googleapi/serviceusage"
 	"patag/infra/sandbox/layout"
 	"patag/infra/sandbox/store"
 )
@@ -150,6 +151,7 @@ func open(t *testing.T, dir string, e *engine) *world {
 		t.Fatal(err)
 	}
 	s := Register(core, Options{Engine: e, Compute: compute.Register(core, compute.Options{})})
+	serviceusage.Register(core) // gcloud asks whether GKE is enabled
 	e.nodes = s
 	ctx, cancel := context.WithCancel(context.Background())
 	if err := s.Start(ctx); err != nil {
@@ -272,13 +274,20 @@ func TestLifeAsTheProviderLeadsIt(t *testing.T) {
 		"legacy abac": c.LegacyAbac != nil, "self link": c.SelfLink == "https://container.googleapis.com/v1beta1/"+name, "default pool": len(c.NodePools) == 1 && c.NodePools[0].Name == "default-pool",
 		"max pods": c.DefaultMaxPodsConstraint.MaxPodsPerNode == 110, "label fingerprint": len(c.LabelFingerprint) == 8, "telemetry": c.ClusterTelemetry.Type == "ENABLED",
 		"maintenance": c.MaintenancePolicy.ResourceVersion != "" && c.MaintenancePolicy.Window.RecurringWindow != nil, "prometheus": c.MonitoringConfig.ManagedPrometheusConfig.Enabled,
-		"authorized": c.MasterAuthorizedNetworksConfig.Enabled && len(c.MasterAuthorizedNetworksConfig.CidrBlocks) == 1, "nodes": c.CurrentNodeCount == 1, "version": c.CurrentMasterVersion == DefaultVersion,
+		"newer form":    c.ControlPlaneEndpointsConfig.IpEndpointsConfig.PublicEndpoint == c.Endpoint && c.NetworkConfig.DefaultEnablePrivateNodes,
+		"initial count": c.InitialNodeCount == 1,
+		"authorized":    c.MasterAuthorizedNetworksConfig.Enabled && len(c.MasterAuthorizedNetworksConfig.CidrBlocks) == 1, "nodes": c.CurrentNodeCount == 1, "version": c.CurrentMasterVersion == DefaultVersion,
 	} {
 		if !ok {
 			t.Errorf("%s is not as at Google", what)
 		}
 	}
 	w.ok(t)(clusters.NodePools.Delete(name + "/nodePools/default-pool").Do())
+	if c, _ := clusters.Get(name).Do(); c.InitialNodeCount != 1 || len(c.NodePools) != 0 || c.NodeConfig != nil {
+		t.Errorf("without its default pool: %+v", c)
+	}
+	_, err = w.compute.Subnetworks.Delete(project, region, "nodes").Do()
+	refused(t, err, 400, "already being used by '"+name+"'")
 	a, err := clusters.NodePools.Create(name, &api.CreateNodePoolRequest{NodePool: pool("high-cpu")}).Do()
 	b, err2 := clusters.NodePools.Create(name, &api.CreateNodePoolRequest{NodePool: pool("standard")}).Do()
 	w.ok(t)(a, err)

@@ -131,6 +131,7 @@ func (s *Service) plan(tx store.Tx, project, location, path string, d googleapi.
 	if err := s.setVersion(d, &spec); err != nil {
 		return spec, nil, err
 	}
+	takeEndpoints(d)
 	if err := s.setNetwork(tx, d, &spec); err != nil {
 		return spec, nil, err
 	}

@@ -163,6 +163,39 @@ func fillCluster(d googleapi.Doc, project string) {
 	d["etag"] = googleapi.Fingerprint(d)
 }
 
+// takeEndpoints reads the newer form of the settings that privateClusterConfig and masterAuthorizedNetworksConfig hold.
+func takeEndpoints(d googleapi.Doc) {
+	ip := d.Doc("controlPlaneEndpointsConfig", "ipEndpointsConfig")
+	delete(d, "controlPlaneEndpointsConfig")
+	if a := ip.Doc("authorizedNetworksConfig"); a != nil && !d.Has("masterAuthorizedNetworksConfig") {
+		d["masterAuthorizedNetworksConfig"] = map[string]any(a)
+	}
+	p := d.Sub("privateClusterConfig")
+	if public, ok := ip.Get("enablePublicEndpoint").(bool); ok && !p.Has("enablePrivateEndpoint") {
+		p["enablePrivateEndpoint"] = !public
+	}
+	if ip.Bool("globalAccess") {
+		p.Sub("masterGlobalAccessConfig")["enabled"] = true
+	}
+	if d.Bool("networkConfig", "defaultEnablePrivateNodes") {
+		p.Default("enablePrivateNodes", true)
+	}
+}
+
+// fillEndpoints shows those settings in the newer form too, as Google does.
+func fillEndpoints(d googleapi.Doc) {
+	p := d.Doc("privateClusterConfig")
+	ip := map[string]any{"enabled": true, "enablePublicEndpoint": !p.Bool("enablePrivateEndpoint"), "globalAccess": p.Bool("masterGlobalAccessConfig", "enabled"),
+		"authorizedNetworksConfig": d["masterAuthorizedNetworksConfig"]}
+	for _, f := range []string{"publicEndpoint", "privateEndpoint", "privateEndpointSubnetwork"} {
+		if p.Has(f) {
+			ip[f] = p[f]
+		}
+	}
+	d["controlPlaneEndpointsConfig"] = map[string]any{"ipEndpointsConfig": ip, "dnsEndpointConfig": map[string]any{"allowExternalTraffic": false}}
+	d.Sub("networkConfig")["defaultEnablePrivateNodes"] = p.Bool("enablePrivateNodes")
+}
+
 func labelFingerprint(d googleapi.Doc) string {
 	if len(d.Doc("resourceLabels")) == 0 {
 		return "a9dc16a7"

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"sort"
 	"strings"
@@ -118,7 +119,7 @@ func (s *Service) launch(w work) {
 		defer s.group.Done()
 		defer cancel()
 		start := time.Now()
-		err := s.do(ctx, w)
+		err := s.safely(ctx, w)
 		s.mu.Lock()
 		delete(s.running, w.Operation)
 		stopping := s.ctx.Err() != nil
@@ -138,6 +139,20 @@ func (s *Service) launch(w work) {
 			s.log.Error("GKE operation's end could not be written", "operation", w.Operation, "error", err)
 		}
 	}()
+}
+
+// safely turns a bug in one work into its failure: a panic here would take every cluster along.
+func (s *Service) safely(ctx context.Context, w work) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("GKE operation panics", "operation", w.Operation, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("internal error: %v", p)
+		}
+	}()
+	if s.engine == nil {
+		return errors.New("this sandbox runs without an engine for clusters")
+	}
+	return s.do(ctx, w)
 }
 
 // finish writes the outcome into the operation, and a failure into the cluster or pool.
