@@ -36,6 +36,10 @@ func (s *Stack) Recover(ctx context.Context) (Summary, error) {
 	if err := s.save(ctx, st); err != nil {
 		return Summary{}, err
 	}
+	// Before the refresh: what it reads must be what there is in the end, such as the endpoint of a cluster.
+	if err := s.finish(ctx, st, adopted); err != nil {
+		return Summary{}, err
+	}
 	if len(targets) > 0 {
 		if err := s.refresh(ctx, targets); err != nil {
 			if ctx.Err() != nil {
@@ -51,21 +55,17 @@ func (s *Stack) Recover(ctx context.Context) (Summary, error) {
 			}
 		}
 	}
-	return s.finish(ctx, adopted)
+	return s.Summary(ctx)
 }
 
-// Adopted is a resource whose creation was cut off and which exists.
+// Adopted is a resource whose creation was cut off; it may exist or not.
 type Adopted struct {
 	Type, ID string
 	Inputs   map[string]any
 }
 
-// finish hands what was adopted, and is confirmed to exist, to the one who knows what else belongs to its creation.
-func (s *Stack) finish(ctx context.Context, adopted map[string]bool) (Summary, error) {
-	st, err := s.load(ctx)
-	if err != nil {
-		return Summary{}, err
-	}
+// finish hands what was adopted to the one who knows what else belongs to its creation.
+func (s *Stack) finish(ctx context.Context, st *state, adopted map[string]bool) error {
 	for _, r := range st.Resources {
 		if waits, _ := r["delete"].(bool); waits || !adopted[key(r)] || s.o.Adopted == nil {
 			continue
@@ -73,12 +73,12 @@ func (s *Stack) finish(ctx context.Context, adopted map[string]bool) (Summary, e
 		inputs, _ := r["inputs"].(map[string]any)
 		if err := s.o.Adopted(ctx, Adopted{Type: text(r, "type"), ID: text(r, "id"), Inputs: inputs}); err != nil {
 			if ctx.Err() != nil {
-				return Summary{}, exit.New(exit.Interrupted, "finish %s: interrupted", describe(text(r, "urn"))).WithHint("the next `patag up` goes on")
+				return exit.New(exit.Interrupted, "finish %s: interrupted", describe(text(r, "urn"))).WithHint("the next `patag up` goes on")
 			}
-			return Summary{}, exit.New(exit.Failed, "finish %s, whose creation was cut off: %w", describe(text(r, "urn")), err)
+			return exit.New(exit.Failed, "finish %s, whose creation was cut off: %w", describe(text(r, "urn")), err)
 		}
 	}
-	return st.summary(), nil
+	return nil
 }
 
 func openOperations(ops []pending) string {

@@ -36,8 +36,8 @@ type Options struct {
 	// SecretsProvider is used when the stack is made; empty for the passphrase.
 	SecretsProvider string
 	Progress        *terminal.Progress
-	// Adopted is called for each resource that a killed run left half made and that was taken into the state, to
-	// finish what its provider does after the creation itself. It may be nil.
+	// Adopted is called for each resource that a killed run may have left half made, to finish what its provider does
+	// after the creation itself. It may be nil.
 	Adopted func(ctx context.Context, a Adopted) error
 	// Prepare is called once the stack is taken and before anything is read: it writes the work folder's files.
 	Prepare func() error
