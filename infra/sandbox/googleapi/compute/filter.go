@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"patag/infra/sandbox/googleapi"
 )
@@ -18,9 +19,13 @@ func parseFilter(text string, like any) (filter, error) {
 	if strings.TrimSpace(text) == "" {
 		return func(googleapi.Doc) bool { return true }, nil
 	}
-	p := &filterParser{tokens: filterTokens(text), like: like}
-	f := p.or()
-	if p.bad || p.at < len(p.tokens) {
+	var p filterParser
+	var f filter
+	if utf8.ValidString(text) {
+		p = filterParser{tokens: filterTokens(text), like: like}
+		f = p.or()
+	}
+	if f == nil || p.bad || p.at < len(p.tokens) {
 		return nil, googleapi.InvalidArgument("Invalid value for field 'filter': '%s'. Invalid list filter expression.", text)
 	}
 	return f, nil
