@@ -60,14 +60,6 @@ func TestProduction(t *testing.T) {
 	})
 }
 
-// answer is what /v1/ad says, as far as this test cares.
-type answer struct {
-	Fill   string `json:"fill"`
-	Events struct {
-		Impression string `json:"impression"`
-	} `json:"events"`
-}
-
 func ad(t *testing.T, m *machine) {
 	s := m.status(t)
 	code, body, err := get(s.AdURL, nil)

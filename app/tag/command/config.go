@@ -29,7 +29,6 @@ type Config struct {
 	Demo           bool          // --demo: the embedded catalogue, nothing else needed
 	ServerName     string        // TAG_SERVER_NAME (else the host name): names this server in reports
 	RedisNone      bool          // TAG_REDIS_ADDR=none: on purpose without Redis
-	journalIsOurs  bool          // a temporary folder, removed at the end
 	adminListenSet bool
 }
 

@@ -112,6 +112,7 @@ func (p *Provider) Configure(ctx context.Context, req *pulumirpc.ConfigureReques
 	}
 	in := args.Map
 	if req.GetArgs() == nil {
+		//lint:ignore SA1019 older engines send nothing else
 		for k, v := range req.GetVariables() {
 			in[k[strings.LastIndexByte(k, ':')+1:]] = v
 		}

@@ -83,10 +83,9 @@ func (m *metadata) nodeIdentity() (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
-	for _, a := range vm.ServiceAccounts {
-		if a.Email == "default" || a.Email == "" {
-			break
-		}
+	// A virtual machine has at most one service account.
+	if len(vm.ServiceAccounts) > 0 && vm.ServiceAccounts[0].Email != "default" && vm.ServiceAccounts[0].Email != "" {
+		a := vm.ServiceAccounts[0]
 		return identity{email: a.Email, principal: "serviceAccount:" + a.Email, scopes: a.Scopes}, nil
 	}
 	email := m.ctl.ProjectNumber(m.running.Spec.Project) + "-compute@developer.gserviceaccount.com"

@@ -64,7 +64,7 @@ type Controller struct {
 // New checks the options.
 func New(o Options) (*Controller, error) {
 	if o.API == nil || o.Registry == nil || o.CA == nil || o.Tokens == nil || o.Store == nil || o.ProjectNumber == nil {
-		return nil, errors.New("Google from inside: API, Registry, CA, Tokens, Store and ProjectNumber are needed")
+		return nil, errors.New("inside: API, Registry, CA, Tokens, Store and ProjectNumber are needed")
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

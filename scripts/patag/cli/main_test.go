@@ -36,9 +36,9 @@ func TestMain(m *testing.M) {
 // fixture is a repository and a state folder with a sandbox that seems to run: its lock is held, its API answers
 // what the daemon would.
 type fixture struct {
-	t                 *testing.T
-	root, state, bin  string
-	files, tools, api string
+	t                *testing.T
+	root, state, bin string
+	files, api       string
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -82,7 +82,7 @@ func (f *fixture) write(path, content string) {
 func (f *fixture) running() {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer secret-token" {
-			http.Error(w, `{"error":{"code":401,"message":"Request had invalid authentication credentials."}}`, 401)
+			http.Error(w, `{"error":{"code":401,"message":"Request had invalid authentication credentials."}}`, http.StatusUnauthorized)
 			return
 		}
 		switch r.Method + " " + r.URL.Path {

@@ -45,7 +45,8 @@ func find(key string, scopes []string) (oauth2.TokenSource, error) {
 				return nil, fmt.Errorf("read the credentials: %w", err)
 			}
 		}
-		creds, err := google.CredentialsFromJSON(ctx, raw, scopes...) //nolint:staticcheck // every kind of key is accepted, as Google's provider does
+		//lint:ignore SA1019 every kind of key is accepted, as Google's provider does
+		creds, err := google.CredentialsFromJSON(ctx, raw, scopes...)
 		if err != nil {
 			return nil, fmt.Errorf("read the credentials: %w", err)
 		}

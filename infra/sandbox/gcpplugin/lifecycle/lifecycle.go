@@ -126,7 +126,7 @@ func (m *Manager) Create(ctx context.Context, t *description.Type, in value.Map,
 	}
 	found, err := strategyOf(t).read(ctx, r)
 	if err == nil && !found {
-		err = errors.New("Google made it but does not find it again")
+		err = errors.New("it was made, but Google does not find it again")
 	}
 	if err != nil {
 		return "", nil, r.failed("create", r.partial(err))

@@ -61,7 +61,8 @@ func (c *Controller) Run(ctx context.Context, r cluster.Running) error {
 	p := &provisioner{c: c, spec: r.Spec}
 	pc := controller.NewProvisionController(ctx, client, Provisioner, p,
 		controller.LeaderElection(false),
-		controller.RateLimiter(workqueue.NewItemExponentialFailureRateLimiter(500*time.Millisecond, 30*time.Second)), //nolint:staticcheck // the library wants the untyped one
+		//lint:ignore SA1019 the library wants the untyped one
+		controller.RateLimiter(workqueue.NewItemExponentialFailureRateLimiter(500*time.Millisecond, 30*time.Second)),
 		// A claim is tried for as long as it exists, as on GKE.
 		controller.FailedProvisionThreshold(0), controller.FailedDeleteThreshold(0),
 	)

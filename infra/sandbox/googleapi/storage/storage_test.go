@@ -77,7 +77,6 @@ func (e *env) bucket(t *testing.T, b *api.Bucket) *api.Bucket {
 
 func TestBucketLife(t *testing.T) {
 	e := start(t)
-	c := e.api(t)
 	age := int64(30)
 	b := e.bucket(t, &api.Bucket{Name: "backups", Location: "europe-west1", Labels: map[string]string{"a": "b"}, Versioning: &api.BucketVersioning{Enabled: true},
 		IamConfiguration: &api.BucketIamConfiguration{UniformBucketLevelAccess: &api.BucketIamConfigurationUniformBucketLevelAccess{Enabled: true}, PublicAccessPrevention: "enforced"},
@@ -88,7 +87,7 @@ func TestBucketLife(t *testing.T) {
 		t.Errorf("created: %+v %+v", b, b.IamConfiguration.UniformBucketLevelAccess)
 	}
 	e.Restart()
-	c = e.api(t)
+	c := e.api(t)
 	if got, err := c.Buckets.Get("backups").Do(); err != nil || got.Labels["a"] != "b" || !got.Versioning.Enabled || *got.Lifecycle.Rule[0].Condition.Age != 30 {
 		t.Errorf("after a restart: %v %+v", err, got)
 	}
