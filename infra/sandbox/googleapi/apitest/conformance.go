@@ -28,11 +28,11 @@ type Resource struct {
 	ID string
 	// Operation says that creation and deletion answer with an operation.
 	Operation bool
-	// Refused are bodies of creations that Google refuses: body, query, status, part of the message.
+	// Refused are creations that Google refuses.
 	Refused []Refusal
 }
 
-// Refusal is a request that must fail.
+// Refusal is a creation that must fail with that status and a message that has Want in it.
 type Refusal struct {
 	Query, Body string
 	Code        int
@@ -42,7 +42,7 @@ type Refusal struct {
 // Walk checks the life of a resource.
 func (s *Server) Walk(t *testing.T, r Resource) {
 	t.Helper()
-	for _, f := range append(r.Refused, Refusal{r.Query, strings.Replace(r.Body, "{", `{"noSuchField":1,`, 1), 400, "noSuchField"}) {
+	for _, f := range append(r.Refused, Refusal{Query: r.Query, Body: strings.Replace(r.Body, "{", `{"noSuchField":1,`, 1), Code: 400, Want: "noSuchField"}) {
 		code, d := s.Call("POST", r.Collection+"?"+f.Query, f.Body)
 		if code != f.Code || !strings.Contains(d.String("error", "message"), f.Want) {
 			t.Errorf("create %s: %d %s, want %d %s", f.Body, code, d.String("error", "message"), f.Code, f.Want)

@@ -31,8 +31,8 @@ func TestRepository(t *testing.T) {
 		Body:   `{"format":"DOCKER","description":"x","labels":{"a":"b"},"dockerConfig":{"immutableTags":true},"cleanupPolicies":{"old":{"id":"old","action":"DELETE","condition":{"olderThan":"2592000s"}},"keep":{"action":"KEEP","mostRecentVersions":{"keepCount":5}}}}`,
 		Want:   map[string]any{"mode": "STANDARD_REPOSITORY", "registryUri": "europe-west1-docker.pkg.dev/" + apitest.Project + "/images", "cleanupPolicies.keep.id": "keep", "cleanupPolicies.old.condition.tagState": "ANY"},
 		Method: "PATCH", Mask: "description,cleanupPolicies", Update: `{"description":"y"}`, Updated: map[string]any{"description": "y", "cleanupPolicies": nil, "labels.a": "b"},
-		Refused: []apitest.Refusal{{"repositoryId=Images", `{"format":"DOCKER"}`, 400, "repository ID"}, {"repositoryId=images", `{"format":"FLOPPY"}`, 400, "FLOPPY"},
-			{"repositoryId=images", `{"format":"DOCKER","mode":"REMOTE_REPOSITORY"}`, 501, "REMOTE"}, {"repositoryId=images", `{"format":"DOCKER","cleanupPolicies":{"a":{"action":"DELETE"}}}`, 400, "either"}},
+		Refused: []apitest.Refusal{{Query: "repositoryId=Images", Body: `{"format":"DOCKER"}`, Code: 400, Want: "repository ID"}, {Query: "repositoryId=images", Body: `{"format":"FLOPPY"}`, Code: 400, Want: "FLOPPY"},
+			{Query: "repositoryId=images", Body: `{"format":"DOCKER","mode":"REMOTE_REPOSITORY"}`, Code: 501, Want: "REMOTE"}, {Query: "repositoryId=images", Body: `{"format":"DOCKER","cleanupPolicies":{"a":{"action":"DELETE"}}}`, Code: 400, Want: "either"}},
 	})
 	if code, _ := s.Call("GET", "/artifactregistry/v1/projects/"+apitest.Project+"/locations/mars/repositories", nil); code != 400 {
 		t.Errorf("a location that does not exist: %d", code)

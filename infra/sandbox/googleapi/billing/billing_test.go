@@ -21,9 +21,9 @@ func TestBudget(t *testing.T) {
 		Want: map[string]any{"amount.specifiedAmount.currencyCode": "EUR", "budgetFilter.calendarPeriod": "MONTH", "budgetFilter.creditTypesTreatment": "INCLUDE_ALL_CREDITS",
 			"budgetFilter.projects": []string{"projects/" + googleapi.ProjectNumber(apitest.Project)}, "thresholdRules": []any{map[string]any{"thresholdPercent": 0.5, "spendBasis": "CURRENT_SPEND"}}},
 		Method: "PATCH", Mask: "displayName", Update: `{"displayName":"b"}`, Updated: map[string]any{"displayName": "b", "amount.specifiedAmount.units": "1500"},
-		Refused: []apitest.Refusal{{"", `{"displayName":"x"}`, 400, "amount"}, {"", `{"amount":{"specifiedAmount":{"units":"1","currencyCode":"USD"}}}`, 400, "currency"},
-			{"", `{"amount":{"lastPeriodAmount":{}},"budgetFilter":{"projects":["projects/none"]}}`, 400, "none"},
-			{"", `{"amount":{"lastPeriodAmount":{}},"notificationsRule":{"monitoringNotificationChannels":["projects/x/notificationChannels/1"]}}`, 400, "does not exist"}},
+		Refused: []apitest.Refusal{{Body: `{"displayName":"x"}`, Code: 400, Want: "amount"}, {Body: `{"amount":{"specifiedAmount":{"units":"1","currencyCode":"USD"}}}`, Code: 400, Want: "currency"},
+			{Body: `{"amount":{"lastPeriodAmount":{}},"budgetFilter":{"projects":["projects/none"]}}`, Code: 400, Want: "none"},
+			{Body: `{"amount":{"lastPeriodAmount":{}},"notificationsRule":{"monitoringNotificationChannels":["projects/x/notificationChannels/1"]}}`, Code: 400, Want: "does not exist"}},
 	})
 	if code, _ := s.Call("GET", "/billingbudgets/v1/billingAccounts/mine/budgets", nil); code != 400 {
 		t.Errorf("a malformed account: %d", code)

@@ -25,8 +25,8 @@ func TestZone(t *testing.T) {
 			Body:   `{"name":"ads","dnsName":"Ads.example.com.","description":"d","labels":{"a":"b"},"dnssecConfig":{"state":"on"}}`,
 			Want:   map[string]any{"dnsName": "ads.example.com.", "visibility": "public", "cloudLoggingConfig.kind": "dns#managedZoneCloudLoggingConfig", "dnssecConfig.nonExistence": "nsec3", "kind": "dns#managedZone"},
 			Method: "PATCH", Update: `{"description":"e"}`, Updated: map[string]any{"description": "e", "dnsName": "ads.example.com.", "labels.a": "b"},
-			Refused: []apitest.Refusal{{"", `{"name":"Ads","dnsName":"a.com."}`, 400, "name"}, {"", `{"name":"ads","dnsName":"a.com"}`, 400, "dnsName"},
-				{"", `{"name":"ads","dnsName":"a.com.","visibility":"secret"}`, 400, "visibility"}, {"", `{"name":"ads","dnsName":"a.com.","peeringConfig":{}}`, 400, "private"}},
+			Refused: []apitest.Refusal{{Body: `{"name":"Ads","dnsName":"a.com."}`, Code: 400, Want: "name"}, {Body: `{"name":"ads","dnsName":"a.com"}`, Code: 400, Want: "dnsName"},
+				{Body: `{"name":"ads","dnsName":"a.com.","visibility":"secret"}`, Code: 400, Want: "visibility"}, {Body: `{"name":"ads","dnsName":"a.com.","peeringConfig":{}}`, Code: 400, Want: "private"}},
 		})
 	}
 }

@@ -46,15 +46,15 @@ func TestResources(t *testing.T) {
 			Body:   `{"name":"ads/errors","filter":"severity>=ERROR","description":"x","labelExtractors":{"a":"EXTRACT(jsonPayload.a)"},"metricDescriptor":{"metricKind":"DELTA","valueType":"INT64","labels":[{"key":"a"}]}}`,
 			Want:   map[string]any{"name": "ads/errors", "metricDescriptor.type": "logging.googleapis.com/user/ads/errors", "metricDescriptor.unit": "1"},
 			Method: "PUT", Update: `{"name":"ads/errors","filter":"severity>=CRITICAL"}`, Updated: map[string]any{"filter": "severity>=CRITICAL", "description": nil, "metricDescriptor.valueType": "INT64"},
-			Refused: []apitest.Refusal{{"", `{"name":"x"}`, 400, "filter"}, {"", `{"name":"x","filter":"colour=red"}`, 400, "colour"}, {"", `{"name":"","filter":"a"}`, 400, "name"},
-				{"", `{"name":"x","filter":"a","metricDescriptor":{"metricKind":"GAUGE"}}`, 400, "GAUGE"}, {"", `{"name":"x","filter":"a","valueExtractor":"EXTRACT(x)"}`, 400, "valueExtractor"}},
+			Refused: []apitest.Refusal{{Body: `{"name":"x"}`, Code: 400, Want: "filter"}, {Body: `{"name":"x","filter":"colour=red"}`, Code: 400, Want: "colour"}, {Body: `{"name":"","filter":"a"}`, Code: 400, Want: "name"},
+				{Body: `{"name":"x","filter":"a","metricDescriptor":{"metricKind":"GAUGE"}}`, Code: 400, Want: "GAUGE"}, {Body: `{"name":"x","filter":"a","valueExtractor":"EXTRACT(x)"}`, Code: 400, Want: "valueExtractor"}},
 		},
 		"sink": {
 			Collection: base + "/sinks", List: "sinks", Like: api.LogSink{}, ID: "topic", Query: "uniqueWriterIdentity=true",
 			Body:   `{"name":"topic","destination":"pubsub.googleapis.com/projects/p/topics/t","filter":"severity>=ERROR"}`,
 			Want:   map[string]any{"writerIdentity": "serviceAccount:service-" + googleapi.ProjectNumber(apitest.Project) + "@gcp-sa-logging.iam.gserviceaccount.com"},
 			Method: "PATCH", Mask: "filter", Update: `{"filter":"severity>=INFO"}`, Updated: map[string]any{"filter": "severity>=INFO", "destination": "pubsub.googleapis.com/projects/p/topics/t"},
-			Refused: []apitest.Refusal{{"", `{"name":"x","destination":"ftp://x"}`, 400, "destination"}, {"", `{"name":"x","destination":"storage.googleapis.com/none"}`, 404, "none"}, {"", `{"name":"_Default","destination":"pubsub.googleapis.com/projects/p/topics/t"}`, 409, "_Default"}},
+			Refused: []apitest.Refusal{{Body: `{"name":"x","destination":"ftp://x"}`, Code: 400, Want: "destination"}, {Body: `{"name":"x","destination":"storage.googleapis.com/none"}`, Code: 404, Want: "none"}, {Body: `{"name":"_Default","destination":"pubsub.googleapis.com/projects/p/topics/t"}`, Code: 409, Want: "_Default"}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) { s.Walk(t, r) })

@@ -36,8 +36,8 @@ func TestSecret(t *testing.T) {
 		Body:   `{"replication":{"automatic":{}},"labels":{"a":"b"}}`,
 		Want:   map[string]any{"name": "projects/" + googleapi.ProjectNumber(apitest.Project) + "/secrets/mongo", "replication": map[string]any{"automatic": map[string]any{}}},
 		Method: "PATCH", Mask: "labels", Update: `{"labels":{"c":"d"}}`, Updated: map[string]any{"labels": map[string]any{"c": "d"}},
-		Refused: []apitest.Refusal{{"secretId=a.b", `{"replication":{"automatic":{}}}`, 400, "Secret ID"}, {"secretId=ab", `{}`, 400, "replication is required"},
-			{"secretId=ab", `{"replication":{"automatic":{}},"ttl":"60s"}`, 501, "ttl"}, {"secretId=ab", `{"replication":{"userManaged":{}}}`, 400, "at least one replica"}},
+		Refused: []apitest.Refusal{{Query: "secretId=a.b", Body: `{"replication":{"automatic":{}}}`, Code: 400, Want: "Secret ID"}, {Query: "secretId=ab", Body: `{}`, Code: 400, Want: "replication is required"},
+			{Query: "secretId=ab", Body: `{"replication":{"automatic":{}},"ttl":"60s"}`, Code: 501, Want: "ttl"}, {Query: "secretId=ab", Body: `{"replication":{"userManaged":{}}}`, Code: 400, Want: "at least one replica"}},
 	})
 }
 
