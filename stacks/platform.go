@@ -166,7 +166,7 @@ func export(ctx *pulumi.Context, s *config.Settings, g *ground, c *cluster.Clust
 		"host":            g.host,
 		"adURL":           pulumi.Sprintf("%s%s%s", base, adPath, s.DemoPlacement),
 		"demoURL":         pulumi.Sprintf("%s%s", base, demoPath),
-		"apiURL":          pulumi.Sprintf("https://%s", c.Endpoint),
+		"clusterURL":      pulumi.Sprintf("https://%s", c.Endpoint),
 		"engine":          pulumi.String(s.Engine),
 	} {
 		ctx.Export(output, value)

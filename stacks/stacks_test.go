@@ -147,7 +147,7 @@ func TestOutputs(t *testing.T) {
 	result := mustRun(t, "production", config.FerretDB, nil)
 	for output, want := range map[string]string{
 		"clusterLocation": "europe-west1-b", "namespace": "patag", "address": "203.0.113.10", "host": "tag.patag.example.com",
-		"adURL": "http://203.0.113.10/v1/ad?placement=demo-top", "demoURL": "http://203.0.113.10/demo", "apiURL": "https://198.51.100.1", "engine": "ferretdb",
+		"adURL": "http://203.0.113.10/v1/ad?placement=demo-top", "demoURL": "http://203.0.113.10/demo", "clusterURL": "https://198.51.100.1", "engine": "ferretdb",
 	} {
 		if got := result.Outputs[output]; got != want {
 			t.Errorf("output %s is %v, want %s", output, got, want)

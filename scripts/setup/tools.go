@@ -206,8 +206,17 @@ func buildOwn(ctx context.Context, p *progress, root string) error {
 		return err
 	}
 	return p.step(ctx, "Building patag", func(ctx context.Context, log *os.File) error {
-		return goBuild(ctx, root, log, bin+"/", "-s -w", own...)
+		return goBuild(ctx, root, log, bin+"/", "-s -w -X main.version="+version(ctx, root), own...)
 	})
+}
+
+// version is what the programs say they are: the commit, and whether the tree was changed.
+func version(ctx context.Context, root string) string {
+	out, err := exec.CommandContext(ctx, "git", "-C", root, "describe", "--always", "--dirty", "--tags").Output()
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(out))
 }
 
 // copySchema copies the provider's schema out of its module and adds the version, as the module's own build does.

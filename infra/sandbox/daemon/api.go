@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -42,6 +41,7 @@ type api struct {
 	core      *googleapi.Core
 	compute   *compute.Service
 	container *container.Service
+	objects   *storage.Server
 	images    *lateImages
 }
 
@@ -55,10 +55,10 @@ func openAPI(o Options, settings layout.Settings, auth googleapi.Authenticator, 
 	if a.store, err = store.Open(o.Layout.Database()); err != nil {
 		return nil, err
 	}
-	if a.logs, err = logs.Open(filepath.Join(o.Layout.Root, "logs"), logs.Options{Logger: o.Logger}); err != nil {
+	if a.logs, err = logs.Open(o.Layout.Entries(), logs.Options{Logger: o.Logger}); err != nil {
 		return nil, err
 	}
-	if a.series, err = series.Open(filepath.Join(o.Layout.Root, "series.json"), series.Options{Logger: o.Logger}); err != nil {
+	if a.series, err = series.Open(o.Layout.Series(), series.Options{Logger: o.Logger}); err != nil {
 		return nil, err
 	}
 	if a.core, err = googleapi.New(googleapi.Options{Store: a.store, Settings: settings, Authenticator: auth, Logger: o.Logger}); err != nil {
@@ -67,10 +67,10 @@ func openAPI(o Options, settings layout.Settings, auth googleapi.Authenticator, 
 	policies := policy.New(a.core)
 	a.compute = compute.Register(a.core, compute.Options{})
 	a.container = container.Register(a.core, container.Options{Compute: a.compute})
-	if _, err = storage.Register(a.core, policies, o.Layout.Objects()); err != nil {
+	if a.objects, err = storage.Register(a.core, policies, o.Layout.Objects()); err != nil {
 		return nil, err
 	}
-	if err = secretmanager.Register(a.core, policies, filepath.Join(o.Layout.Root, "secrets.key")); err != nil {
+	if err = secretmanager.Register(a.core, policies, o.Layout.SecretsKey()); err != nil {
 		return nil, err
 	}
 	iam.Register(a.core, policies, described{issuer, auth, tokenOwner})

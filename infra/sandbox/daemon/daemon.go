@@ -134,6 +134,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := api.container.Start(work); err != nil {
 		return err
 	}
+	go api.objects.Run(work, time.Hour)
 	starting.open()
 	ctl.ready.Store(true)
 	ctl.say("running")

@@ -213,6 +213,10 @@ func (c *Core) serve(w http.ResponseWriter, h *http.Request) (status int) {
 	name, rest, _ := strings.Cut(path, "/")
 	s := c.services[name]
 	if s == nil {
+		// Who nobody knows is told nothing of what there is.
+		if _, err := c.authenticate(h); err != nil {
+			return c.fail(w, h, "", err)
+		}
 		return c.fail(w, h, "", Unimplemented("The sandbox does not simulate the Google API service %q (%s /%s).", name, h.Method, path))
 	}
 	rt, vars, other := s.match(h.Method, rest)

@@ -186,3 +186,11 @@ func (c *Cloud) Prepare() error {
 	}
 	return nil
 }
+
+// APIURL is where the cloud's Google API answers: the sandbox's address, or Google's.
+func (c *Cloud) APIURL() string {
+	if c.base == "" {
+		return "https://googleapis.com"
+	}
+	return c.base
+}

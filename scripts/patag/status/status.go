@@ -41,7 +41,9 @@ type Status struct {
 	Cloud      string `json:"cloud"`
 	AdURL      string `json:"adURL,omitempty"`
 	DemoURL    string `json:"demoURL,omitempty"`
+	// APIURL is where the cloud's Google API answers, ClusterURL where the cluster's API server does.
 	APIURL     string `json:"apiURL,omitempty"`
+	ClusterURL string `json:"clusterURL,omitempty"`
 	Kubeconfig string `json:"kubeconfig,omitempty"`
 	// Resources counts what Pulumi manages in the stack.
 	Resources int `json:"resources"`
@@ -83,7 +85,7 @@ func run(ctx context.Context, a *app.App, stack string, asJSON bool) error {
 func collect(ctx context.Context, s *app.Session, sum engine.Summary) Status {
 	st := Status{Stack: s.Stack, Cloud: s.Cloud.Name, Resources: sum.Resources, Interrupted: sum.Interrupted, Outputs: sum.Outputs}
 	text := func(name string) string { v, _ := sum.Outputs[name].(string); return v }
-	st.AdURL, st.DemoURL, st.APIURL = text("adURL"), text("demoURL"), text("apiURL")
+	st.AdURL, st.DemoURL, st.ClusterURL, st.APIURL = text("adURL"), text("demoURL"), text("clusterURL"), s.Cloud.APIURL()
 	st.InUse, _ = s.InUse()
 	switch {
 	case st.InUse != "":
@@ -128,12 +130,12 @@ func sandbox(ctx context.Context, s *app.Session, st *Status) {
 func print(w io.Writer, st Status) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(t, "stack\t%s on %s, %d resources\n", st.Stack, st.Cloud, st.Resources)
-	for _, row := range []struct{ name, value string }{{"ad", st.AdURL}, {"demo", st.DemoURL}, {"API", st.APIURL}, {"kubeconfig", st.Kubeconfig}} {
+	for _, row := range []struct{ name, value string }{{"ad", st.AdURL}, {"demo", st.DemoURL}, {"Google API", st.APIURL}, {"cluster", st.ClusterURL}, {"kubeconfig", st.Kubeconfig}} {
 		if row.value != "" {
 			fmt.Fprintf(t, "%s\t%s\n", row.name, row.value)
 		}
 	}
-	shown := map[string]bool{"adURL": true, "demoURL": true, "apiURL": true}
+	shown := map[string]bool{"adURL": true, "demoURL": true, "clusterURL": true}
 	for _, k := range slices.Sorted(maps.Keys(st.Outputs)) {
 		if !shown[k] {
 			fmt.Fprintf(t, "%s\t%v\n", k, st.Outputs[k])

@@ -16,7 +16,11 @@ import (
 	"patag/infra/sandbox/gke/node"
 )
 
+// version is set by the build.
+var version = "dev"
+
 func main() {
+	daemon.Version = version
 	if len(os.Args) > 1 && os.Args[1] == "node" {
 		os.Exit(node.Main(os.Args[2:]))
 	}

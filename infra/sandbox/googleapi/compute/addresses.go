@@ -25,6 +25,7 @@ func (s *Service) addresses() *kind {
 		read: func(tx store.Tx, d googleapi.Doc) error {
 			users, err := s.addressUsers(tx, d)
 			d["status"] = "RESERVED"
+			delete(d, "users") // a controller of a cluster that is gone may have left some in the document
 			if len(users) > 0 {
 				d["status"], d["users"] = "IN_USE", users
 			}
