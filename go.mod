@@ -31,6 +31,7 @@ require (
 )
 
 require (
+	cloud.google.com/go/storage v1.65.0
 	github.com/blang/semver v3.5.1+incompatible
 	github.com/go-logr/logr v1.4.4
 	github.com/tsenart/vegeta/v12 v12.13.0
@@ -48,7 +49,6 @@ require (
 	cloud.google.com/go/iam v1.11.0 // indirect
 	cloud.google.com/go/monitoring v1.29.0 // indirect
 	cloud.google.com/go/pubsub/v2 v2.6.2 // indirect
-	cloud.google.com/go/storage v1.65.0 // indirect
 	github.com/BurntSushi/toml v1.6.0 // indirect
 	github.com/GoogleCloudPlatform/opentelemetry-operations-go/detectors/gcp v1.34.0 // indirect
 	github.com/GoogleCloudPlatform/opentelemetry-operations-go/exporter/metric v0.57.0 // indirect

@@ -37,10 +37,10 @@ func NewCommand(a *app.App) *cobra.Command {
 
 // Status is what --json prints.
 type Status struct {
-	Stack      string `json:"stack"`
-	Cloud      string `json:"cloud"`
-	AdURL      string `json:"adURL,omitempty"`
-	DemoURL    string `json:"demoURL,omitempty"`
+	Stack   string `json:"stack"`
+	Cloud   string `json:"cloud"`
+	AdURL   string `json:"adURL,omitempty"`
+	DemoURL string `json:"demoURL,omitempty"`
 	// APIURL is where the cloud's Google API answers, ClusterURL where the cluster's API server does.
 	APIURL     string `json:"apiURL,omitempty"`
 	ClusterURL string `json:"clusterURL,omitempty"`
