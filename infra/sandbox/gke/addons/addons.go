@@ -20,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -125,8 +126,7 @@ func apply(ctx context.Context, client dynamic.Interface, o *unstructured.Unstru
 		if err == nil {
 			break
 		}
-		passing := apierrors.IsNotFound(err) || apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsForbidden(err)
-		if !passing || time.Now().After(deadline) {
+		if !passing(err) || time.Now().After(deadline) {
 			return err
 		}
 		if err := sleep(ctx); err != nil {
@@ -148,6 +148,13 @@ func apply(ctx context.Context, client dynamic.Interface, o *unstructured.Unstru
 			return fmt.Errorf("wait until it is served: %w", err)
 		}
 	}
+}
+
+// passing tells whether an error is of the kind that an API server gives in its first seconds, or that a connection to
+// its predecessor gives.
+func passing(err error) bool {
+	return apierrors.IsNotFound(err) || apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsForbidden(err) ||
+		utilnet.IsConnectionReset(err) || utilnet.IsConnectionRefused(err) || utilnet.IsProbableEOF(err)
 }
 
 func established(o *unstructured.Unstructured) bool {

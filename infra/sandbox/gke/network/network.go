@@ -108,7 +108,10 @@ func attach(controlPlane, node *netns.NS, n Node) error {
 		}
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name, attrs.MTU, attrs.MasterIndex = n.Link, MTU, bridge.Attrs().Index
-		veth := &netlink.Veth{LinkAttrs: attrs, PeerName: uplink, PeerMTU: MTU, PeerNamespace: netlink.NsFd(int(peer.Fd()))}
+		veth := &netlink.Veth{
+			LinkAttrs: attrs, PeerName: uplink, PeerMTU: MTU, PeerHardwareAddr: hardwareAddress(n.Address.Addr()),
+			PeerNamespace: netlink.NsFd(int(peer.Fd())),
+		}
 		if err := netlink.LinkAdd(veth); err != nil {
 			return fmt.Errorf("add veth: %w", err)
 		}
@@ -144,6 +147,13 @@ func attach(controlPlane, node *netns.NS, n Node) error {
 	return controlPlane.Do(func() error {
 		return netlink.RouteReplace(&netlink.Route{Dst: ipNet(n.PodCIDR), Gw: n.Address.Addr().AsSlice()})
 	})
+}
+
+// hardwareAddress is the one that Compute Engine gives a machine with this address. That it follows from the address
+// matters: a node with a dead one's address is reached at once, where others still know the dead one's.
+func hardwareAddress(a netip.Addr) net.HardwareAddr {
+	b := a.As4()
+	return net.HardwareAddr{0x42, 0x01, b[0], b[1], b[2], b[3]}
 }
 
 // Detach removes what Attach put into the control plane's namespace.
