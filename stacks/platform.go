@@ -46,7 +46,8 @@ func platform(ctx *pulumi.Context, s *config.Settings) error {
 	if err != nil {
 		return err
 	}
-	if err := serve(ctx, s, g, target, data); err != nil {
+	tags, err := serve(ctx, s, g, target, data)
+	if err != nil {
 		return err
 	}
 	// Nothing runs as it yet but what will: the account exists in the cluster as soon as the cluster does.
@@ -58,7 +59,7 @@ func platform(ctx *pulumi.Context, s *config.Settings) error {
 		}
 	}
 	if _, err := edge.New(ctx, "edge", &edge.Args{
-		Target: target, Part: tagserver.Part, TargetPort: tagserver.Port, HealthPath: "/healthz", CountryHeader: tagserver.CountryHeader,
+		Target: target, Part: tagserver.Part, TargetPort: tagserver.Port, Ready: tags.Ready, HealthPath: "/healthz", CountryHeader: tagserver.CountryHeader,
 		AddressName: g.addressName, CertificateName: g.certificateName, RequestsPerMinute: s.RequestLimit, LogSample: s.RequestLog,
 	}); err != nil {
 		return err
@@ -136,20 +137,19 @@ func onPool(role string) pulumi.StringMap {
 }
 
 // serve is the tag servers and the account that they run as.
-func serve(ctx *pulumi.Context, s *config.Settings, g *ground, target *kube.Target, data *dataServices) error {
+func serve(ctx *pulumi.Context, s *config.Settings, g *ground, target *kube.Target, data *dataServices) (*tagserver.Server, error) {
 	account, err := workloadidentity.New(ctx, "tag", &workloadidentity.Args{
 		Target: target, Project: pulumi.String(s.Project), Google: g.tagAccount, Name: "tag",
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = tagserver.New(ctx, "tag", &tagserver.Args{
+	return tagserver.New(ctx, "tag", &tagserver.Args{
 		Target: target, Image: pulumi.String(s.Images.Tag), ServiceAccount: account.Name,
 		MongoURI: data.mongoURI, Key: g.secrets.TagKey, RedisAddress: data.redisAddress, Upstreams: data.upstreams,
 		LoadBalancers: network.GoogleRanges(), Min: s.TagMin, Max: s.TagMax, CPUTarget: s.TagCPUTarget,
 		NodeSelector: onPool(poolHighCPU), TolerateKey: nodepool.Label, TolerateValue: poolHighCPU,
 	})
-	return err
 }
 
 // export says where the platform is. No credential and no kubeconfig is among it.

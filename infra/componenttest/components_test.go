@@ -143,7 +143,7 @@ func TestRateLimit(t *testing.T) {
 	for limit, want := range map[int]int{0: 1, 600: 2} {
 		result, err := inTarget(t, func(ctx *pulumi.Context, target *kube.Target) error {
 			_, err := edge.New(ctx, "e", &edge.Args{
-				Target: target, Part: "tag", TargetPort: 8080, HealthPath: "/healthz", CountryHeader: "X-Country", AddressName: pulumi.String("a"), CertificateName: pulumi.String("c"),
+				Target: target, Part: "tag", TargetPort: 8080, Ready: target.Cluster, HealthPath: "/healthz", CountryHeader: "X-Country", AddressName: pulumi.String("a"), CertificateName: pulumi.String("c"),
 				RequestsPerMinute: limit, LogSample: 0.5,
 			})
 			return err

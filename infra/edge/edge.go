@@ -6,6 +6,7 @@ package edge
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"strconv"
 
 	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
@@ -23,6 +24,8 @@ type Args struct {
 	// Part is the part that serves, TargetPort its port for requests and for HealthPath.
 	Part       string
 	TargetPort int
+	// Ready is there when the part serves: the load balancer comes after it, so that its first answer is one.
+	Ready      pulumi.Resource
 	HealthPath string
 	// CountryHeader is set to the client's country, as Google knows it, whatever the client sent.
 	CountryHeader string
@@ -36,8 +39,8 @@ type Args struct {
 }
 
 func (a *Args) check() error {
-	if a == nil || a.Part == "" || a.TargetPort == 0 || a.HealthPath == "" || a.CountryHeader == "" || a.AddressName == nil || a.CertificateName == nil {
-		return errors.New("edge: Part, TargetPort, HealthPath, CountryHeader, AddressName and CertificateName are required")
+	if a == nil || a.Part == "" || a.TargetPort == 0 || a.Ready == nil || a.HealthPath == "" || a.CountryHeader == "" || a.AddressName == nil || a.CertificateName == nil {
+		return errors.New("edge: Part, TargetPort, Ready, HealthPath, CountryHeader, AddressName and CertificateName are required")
 	}
 	if a.RequestsPerMinute < 0 || a.LogSample < 0 || a.LogSample > 1 {
 		return errors.New("edge: RequestsPerMinute must not be negative, LogSample 0 to 1")
@@ -79,7 +82,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err != nil {
 		return nil, err
 	}
-	ingress, err := networkingv1.NewIngress(ctx, name, ingress(args), args.Target.In(e, pulumi.DependsOn([]pulumi.Resource{service}))...)
+	ingress, err := networkingv1.NewIngress(ctx, name, ingress(args), args.Target.In(e, pulumi.DependsOn([]pulumi.Resource{service, args.Ready}))...)
 	if err != nil {
 		return nil, err
 	}
@@ -108,11 +111,11 @@ func (e *Edge) service(ctx *pulumi.Context, name string, args *Args, backend pul
 	if err != nil {
 		return nil, err
 	}
-	meta := args.Target.Meta(args.Part, args.Part)
-	meta.Annotations = pulumi.StringMap{
+	meta := args.Target.ServiceMeta(args.Part, args.Part)
+	maps.Copy(meta.Annotations.(pulumi.StringMap), pulumi.StringMap{
 		"cloud.google.com/neg":            pulumi.String(`{"ingress":true}`),
 		"cloud.google.com/backend-config": pulumi.String(config),
-	}
+	})
 	return corev1.NewService(ctx, name, &corev1.ServiceArgs{
 		Metadata: meta,
 		Spec: &corev1.ServiceSpecArgs{
@@ -121,7 +124,7 @@ func (e *Edge) service(ctx *pulumi.Context, name string, args *Args, backend pul
 				Name: pulumi.String("http"), Port: pulumi.Int(80), TargetPort: pulumi.String("http"), AppProtocol: pulumi.String("http"),
 			}},
 		},
-	}, args.Target.Running(e, pulumi.DependsOn([]pulumi.Resource{backend}))...)
+	}, args.Target.In(e, pulumi.DependsOn([]pulumi.Resource{backend}))...)
 }
 
 // ingress sends everything to the tag servers, also what asks for the bare address: placements are told apart by the

@@ -58,25 +58,23 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		return nil, err
 	}
 	// A Service with an address, not a headless one: it stays the same when the pod moves, and clients need not look it up again.
-	service, err := corev1.NewService(ctx, name, &corev1.ServiceArgs{
-		Metadata: args.Target.Meta(Part, Part),
+	if _, err := corev1.NewService(ctx, name, &corev1.ServiceArgs{
+		Metadata: args.Target.ServiceMeta(Part, Part),
 		Spec: &corev1.ServiceSpecArgs{
 			Type: pulumi.String("ClusterIP"), Selector: kube.Labels(Part),
 			Ports: corev1.ServicePortArray{&corev1.ServicePortArgs{Name: pulumi.String("mongo"), Port: pulumi.Int(Port), TargetPort: pulumi.String("mongo")}},
 		},
-	}, args.Target.Running(s)...)
-	if err != nil {
+	}, args.Target.In(s)...); err != nil {
 		return nil, err
 	}
 	if _, err := networkingv1.NewNetworkPolicy(ctx, name, args.Target.Policy(Part,
 		networkingv1.NetworkPolicyIngressRuleArray{kube.FromHolders(kube.AccessMongo, Port)}, nil), args.Target.In(s)...); err != nil {
 		return nil, err
 	}
-	if _, err := appsv1.NewStatefulSet(ctx, name, statefulSet(args), args.Target.Running(s, pulumi.Protect(args.Protect))...); err != nil {
+	var err error
+	if s.Ready, err = appsv1.NewStatefulSet(ctx, name, statefulSet(args), args.Target.Running(s, pulumi.Protect(args.Protect))...); err != nil {
 		return nil, err
 	}
-	// The Service is ready when it has an endpoint: the store and the way to it.
-	s.Ready = service
 	s.URI = pulumi.ToSecret(pulumi.Sprintf("mongodb://%s.%s.svc.cluster.local:%d/%s", Part, args.Target.Namespace, Port, args.Database)).(pulumi.StringOutput)
 	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{})
 }

@@ -55,6 +55,14 @@ func (t *Target) Meta(name, part string) *metav1.ObjectMetaArgs {
 	return &metav1.ObjectMetaArgs{Name: pulumi.String(name), Namespace: t.Namespace, Labels: Labels(part)}
 }
 
+// ServiceMeta is the metadata of a Service. The engine does not wait for its endpoints: that takes it ten seconds after
+// the last of them changed, and what needs them to be there depends on the workload behind the Service.
+func (t *Target) ServiceMeta(name, part string) *metav1.ObjectMetaArgs {
+	meta := t.Meta(name, part)
+	meta.Annotations = pulumi.StringMap{"pulumi.com/skipAwait": pulumi.String("true")}
+	return meta
+}
+
 // AutoNamed is the metadata of a resource whose name is made from Pulumi's.
 func (t *Target) AutoNamed(part string) *metav1.ObjectMetaArgs {
 	return &metav1.ObjectMetaArgs{Namespace: t.Namespace, Labels: Labels(part)}

@@ -106,10 +106,8 @@ func host(member int) string { return fmt.Sprintf("%s-%d.%s", Part, member, Part
 
 // surroundings are the Service that names the members, who may reach them, and how many may be away at a time.
 func (s *Store) surroundings(ctx *pulumi.Context, name string, args *Args) error {
-	meta := args.Target.Meta(Part, Part)
-	meta.Annotations = pulumi.StringMap{"pulumi.com/skipAwait": pulumi.String("true")}
 	if _, err := corev1.NewService(ctx, name, &corev1.ServiceArgs{
-		Metadata: meta,
+		Metadata: args.Target.ServiceMeta(Part, Part),
 		Spec: &corev1.ServiceSpecArgs{
 			ClusterIP: pulumi.String("None"),
 			// Members must find each other to become ready.

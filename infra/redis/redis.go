@@ -84,9 +84,8 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 
 func (r *Redis) services(ctx *pulumi.Context, name string, args *Args) error {
 	port := corev1.ServicePortArray{&corev1.ServicePortArgs{Name: pulumi.String("redis"), Port: pulumi.Int(Port), TargetPort: pulumi.String("redis")}}
-	headless := args.Target.Meta(Part, Part)
 	if _, err := corev1.NewService(ctx, name, &corev1.ServiceArgs{
-		Metadata: headless,
+		Metadata: args.Target.ServiceMeta(Part, Part),
 		Spec:     &corev1.ServiceSpecArgs{ClusterIP: pulumi.String("None"), Selector: kube.Labels(Part), Ports: port},
 	}, args.Target.In(r)...); err != nil {
 		return err
@@ -94,11 +93,8 @@ func (r *Redis) services(ctx *pulumi.Context, name string, args *Args) error {
 	servers := pulumi.StringArray{}
 	for i := range Shards {
 		pod := fmt.Sprintf("%s-%d", Part, i)
-		meta := args.Target.Meta(pod, Part)
-		// Its address is wanted at once; that nothing is behind it yet does not matter.
-		meta.Annotations = pulumi.StringMap{"pulumi.com/skipAwait": pulumi.String("true")}
 		service, err := corev1.NewService(ctx, name+"-"+strconv.Itoa(i), &corev1.ServiceArgs{
-			Metadata: meta,
+			Metadata: args.Target.ServiceMeta(pod, Part),
 			Spec: &corev1.ServiceSpecArgs{
 				Type:     pulumi.String("ClusterIP"),
 				Selector: pulumi.StringMap{"statefulset.kubernetes.io/pod-name": pulumi.String(pod)},

@@ -66,6 +66,9 @@ func (a *Args) check() error {
 // Server is the component.
 type Server struct {
 	pulumi.ResourceState
+
+	// Ready is there when a server has a catalogue and answers.
+	Ready pulumi.Resource
 }
 
 // New makes a Server.
@@ -91,7 +94,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		networkingv1.NetworkPolicyIngressRuleArray{kube.FromRanges(args.LoadBalancers, Port)}, out), args.Target.In(s)...); err != nil {
 		return nil, err
 	}
-	if _, err := appsv1.NewDeployment(ctx, name, deployment(args, secret.Metadata.Name()), args.Target.Running(s)...); err != nil {
+	if s.Ready, err = appsv1.NewDeployment(ctx, name, deployment(args, secret.Metadata.Name()), args.Target.Running(s)...); err != nil {
 		return nil, err
 	}
 	if err := s.scaling(ctx, name, args); err != nil {

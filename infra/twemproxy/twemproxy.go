@@ -66,12 +66,12 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		return nil, err
 	}
 	if _, err := corev1.NewService(ctx, name, &corev1.ServiceArgs{
-		Metadata: args.Target.Meta(Part, Part),
+		Metadata: args.Target.ServiceMeta(Part, Part),
 		Spec: &corev1.ServiceSpecArgs{
 			Type: pulumi.String("ClusterIP"), Selector: kube.Labels(Part),
 			Ports: corev1.ServicePortArray{&corev1.ServicePortArgs{Name: pulumi.String("redis"), Port: pulumi.Int(Port), TargetPort: pulumi.String("redis")}},
 		},
-	}, args.Target.Running(p)...); err != nil {
+	}, args.Target.In(p)...); err != nil {
 		return nil, err
 	}
 	if _, err := networkingv1.NewNetworkPolicy(ctx, name, args.Target.Policy(Part,
