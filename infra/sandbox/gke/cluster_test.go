@@ -281,11 +281,11 @@ func (f *fixture) labels(c cluster.Cluster, p cluster.NodePool) {
 }
 
 func (f *fixture) killControlPlane(c cluster.Cluster) {
-	dir := f.o.Layout.Cluster(c.ID)
+	dir, pod := f.o.Layout.Cluster(c.ID), f.podAddress(c)
 	for _, part := range []string{"--etcd-servers=", "-data-dir=" + dir, "kube-controller-manager\x00--kubeconfig=" + dir, "coredns\x00-conf\x00" + dir} {
 		f.kill(part)
 	}
-	if _, err := f.getAddress(c, f.podAddress(c), "/"); err != nil {
+	if _, err := f.getAddress(c, pod, "/"); err != nil {
 		f.t.Errorf("a pod does not answer without its control plane: %v", err)
 	}
 	f.eventually("the API server is back", 30*time.Second, func() (string, bool) {
@@ -297,12 +297,8 @@ func (f *fixture) killControlPlane(c cluster.Cluster) {
 }
 
 func (f *fixture) podAddress(c cluster.Cluster) string {
-	r, _ := f.engine.find(c.ID)
-	for _, n := range r.nodes {
-		// The first pod of a node's range is there while kubectl is not.
-		return nth(n.record().PodCIDR, 2).String() + ":8080"
-	}
-	return ""
+	f.t.Helper()
+	return f.must(c, "get", "pod", "data-0", "-o", "jsonpath={.status.podIP}") + ":8080"
 }
 
 func (f *fixture) killNode(c cluster.Cluster) {

@@ -52,6 +52,9 @@ func SetUpControlPlane(ns *netns.NS, gateway netip.Prefix, master netip.Addr) er
 		}
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name, attrs.MTU = Bridge, MTU
+		// Set, or the bridge takes the lowest of its ports' addresses: then it changes when a node comes or goes, and
+		// all others send to the gateway's old one until they ask again, half a minute later.
+		attrs.HardwareAddr = hardwareAddress(gateway.Addr())
 		bridge := &netlink.Bridge{LinkAttrs: attrs}
 		if err := netlink.LinkAdd(bridge); err != nil {
 			return fmt.Errorf("add bridge: %w", err)
