@@ -36,21 +36,37 @@ func openGCP(o Options) (*Cloud, error) {
 		return nil, exit.New(exit.Usage, "this shell is set up for the sandbox, not for Google Cloud").
 			WithHint("use a new shell, or unset the GOOGLE_*, CLOUDSDK_* and PULUMI_* variables that `patag env` set")
 	}
-	if c.Project == "" {
-		return nil, exit.New(exit.Usage, "no Google project is given").WithHint("give --project or set GOOGLE_PROJECT")
-	}
-	if c.Region == "" {
-		return nil, exit.New(exit.Usage, "no Google region is given").WithHint("give --region or set GOOGLE_REGION, for example europe-west1")
-	}
-	if c.Zone != "" && !strings.HasPrefix(c.Zone, c.Region+"-") {
-		return nil, exit.New(exit.Usage, "zone %s is not in region %s", c.Zone, c.Region).WithHint("give both --region and --zone")
-	}
 	c.Token = os.Getenv("GOOGLE_OAUTH_ACCESS_TOKEN")
 	c.Credentialed = c.Token != "" || defaultCredentials()
 	if !c.Credentialed {
 		c.Token = Placeholder
 	}
+	if err := c.missing(); err != nil {
+		return nil, err
+	}
+	if c.Zone != "" && !strings.HasPrefix(c.Zone, c.Region+"-") {
+		return nil, exit.New(exit.Usage, "zone %s is not in region %s", c.Zone, c.Region).WithHint("give both --region and --zone")
+	}
 	return c, c.gcpSecrets()
+}
+
+// missing says all at once what a run on Google Cloud cannot begin without. Credentials alone are no reason to stop: a
+// preview does without, and a run that needs them says so itself.
+func (c *Cloud) missing() error {
+	var what, hints []string
+	if c.Project == "" {
+		what, hints = append(what, "a project"), append(hints, "give --project or set GOOGLE_PROJECT")
+	}
+	if c.Region == "" {
+		what, hints = append(what, "a region"), append(hints, "give --region or set GOOGLE_REGION, for example europe-west1")
+	}
+	if len(what) == 0 {
+		return nil
+	}
+	if !c.Credentialed {
+		what, hints = append(what, "credentials"), append(hints, Credentials)
+	}
+	return exit.New(exit.Usage, "Google Cloud needs what is not given: %s", strings.Join(what, ", ")).WithHint("%s", strings.Join(hints, "\n    "))
 }
 
 // gcpSecrets chooses what encrypts the secrets. A generated passphrase is kept beside a local state only: with a
