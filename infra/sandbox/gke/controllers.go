@@ -11,12 +11,13 @@ import (
 	"patag/infra/sandbox/cluster"
 	"patag/infra/sandbox/gke/autoscale"
 	"patag/infra/sandbox/gke/disks"
+	"patag/infra/sandbox/gke/policy"
 	"patag/infra/sandbox/machine"
 )
 
 // controllers are those of a cluster: the engine's own and those it was given.
 func (r *run) controllers() []cluster.Controller {
-	all := []cluster.Controller{autoscale.New(r, r.e.o.IdleAfter, r.logger)}
+	all := []cluster.Controller{autoscale.New(r, r.e.o.IdleAfter, r.logger), policy.New(r.policies.Load, r.logger)}
 	if r.e.o.Store != nil {
 		all = append(all, disks.New(r.e.o.Store, r.e.o.Layout.Disks(), r.e.o.Logger))
 	}

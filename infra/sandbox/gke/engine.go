@@ -189,7 +189,7 @@ func (e *Engine) find(id string) (*run, error) {
 	return nil, fmt.Errorf("there is no cluster %q", id)
 }
 
-// CreateCluster is described in package cluster.
+// CreateCluster is described in package cluster. For a cluster that runs, it changes whether NetworkPolicies take effect.
 func (e *Engine) CreateCluster(ctx context.Context, spec cluster.Cluster) (cluster.Credentials, error) {
 	if err := validate(spec); err != nil {
 		return cluster.Credentials{}, fmt.Errorf("create cluster %q: %w", spec.Name, err)
@@ -203,6 +203,7 @@ func (e *Engine) CreateCluster(ctx context.Context, spec cluster.Cluster) (clust
 	}
 	r, err := e.begin(spec)
 	if err == nil {
+		r.policies.Store(spec.NetworkPolicy)
 		err = r.awaitStarted(ctx)
 	}
 	if err != nil && ctx.Err() == nil && e.life.Err() == nil {

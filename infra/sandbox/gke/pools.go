@@ -16,6 +16,9 @@ import (
 // poolTimeout is how long a pool may take to get one step further, on a busy machine, before the caller is told.
 const poolTimeout = 5 * time.Minute
 
+// troubleTimeout is how long when it is known what is in the way: it may still pass, but not for long.
+const troubleTimeout = 30 * time.Second
+
 // SetNodePool is described in package cluster.
 func (e *Engine) SetNodePool(ctx context.Context, p cluster.NodePool) error {
 	r, err := e.find(p.Cluster)
@@ -153,13 +156,18 @@ func (r *run) awaitPool(ctx context.Context, name string) error {
 	for {
 		state, settled := r.poolState(name)
 		if settled {
+			r.trouble(name, nil)
 			return nil
 		}
 		if state != last {
 			last, progress = state, time.Now()
 		}
-		if time.Since(progress) > poolTimeout {
-			return fmt.Errorf("no progress for %s: %s", poolTimeout, state)
+		limit := poolTimeout
+		if r.inTrouble(name) {
+			limit = troubleTimeout
+		}
+		if time.Since(progress) > limit {
+			return fmt.Errorf("no progress for %s: %s", limit, state)
 		}
 		select {
 		case <-ctx.Done():
@@ -256,11 +264,21 @@ func (r *run) deletePool(ctx context.Context, name string) error {
 	}
 }
 
-// trouble notes why a pool is not yet what is wanted.
+// trouble notes why a pool is not yet what is wanted; nil is that it is.
 func (r *run) trouble(pool string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err == nil {
+		delete(r.troubles, pool)
+		return
+	}
 	r.troubles[pool] = err
+}
+
+func (r *run) inTrouble(pool string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.troubles[pool] != nil
 }
 
 // dropPool forgets a deleted pool without nodes. r.mu is held.

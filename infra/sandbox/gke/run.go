@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -52,6 +53,9 @@ type run struct {
 	client       kubernetes.Interface
 	nodeObjects  corelisters.NodeLister
 
+	// policies is whether NetworkPolicies take effect: the one thing of spec that may change.
+	policies atomic.Bool
+
 	// kick wakes the loop that brings nodes to what is wanted.
 	kick chan struct{}
 	mu   sync.Mutex
@@ -78,6 +82,7 @@ func newRun(e *Engine, spec cluster.Cluster) (*run, error) {
 		started: make(chan struct{}), kick: make(chan struct{}, 1),
 		pools: pools, nodes: map[string]*nodeRun{}, troubles: map[string]error{},
 	}
+	r.policies.Store(spec.NetworkPolicy)
 	for _, rec := range records {
 		r.nodes[rec.Name] = newNodeRun(r, rec)
 	}
@@ -141,6 +146,7 @@ func (r *run) startControlPlane() (err error) {
 		Services: r.spec.ServiceCIDR, Pods: r.spec.PodCIDR,
 		Issuer: fmt.Sprintf("https://container.googleapis.com/v1/projects/%s/locations/%s/clusters/%s",
 			r.spec.Project, r.spec.Location, r.spec.Name),
+		Version: version(r.spec), User: userOf(r.spec.ID),
 		AdminToken: r.e.o.AdminToken, Logger: r.logger,
 	})
 	if err != nil {
@@ -245,8 +251,10 @@ func (r *run) trimLogs() {
 
 // running is what controllers get.
 func (r *run) running() cluster.Running {
+	spec := r.spec
+	spec.NetworkPolicy = r.policies.Load()
 	return cluster.Running{
-		Spec: r.spec, Config: rest.CopyConfig(r.config), ControlPlane: r.ns, Gateway: gateway(r.spec),
+		Spec: spec, Config: rest.CopyConfig(r.config), ControlPlane: r.ns, Gateway: gateway(r.spec),
 		NodeNS: func(name string) (*netns.NS, bool) {
 			r.mu.Lock()
 			n, ok := r.nodes[name]

@@ -3,6 +3,7 @@ package gke
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -131,6 +132,22 @@ func allocatableOf(t machine.Type, gb int64) corev1.ResourceList {
 		corev1.ResourceEphemeralStorage: *resource.NewQuantity(disk-reservedDisk(disk), resource.BinarySI),
 		corev1.ResourcePods:             *resource.NewQuantity(110, resource.DecimalSI),
 	}
+}
+
+// version is the cluster's as Kubernetes writes it.
+func version(c cluster.Cluster) string {
+	if c.Version == "" {
+		return ""
+	}
+	return "v" + c.Version
+}
+
+// userOf is the user that a cluster's control plane runs as: far above the numbers that systems give to people and
+// services.
+func userOf(id string) uint32 {
+	const first, count = 1_900_000_000, 100_000_000
+	sum := sha256.Sum256([]byte(id))
+	return first + binary.BigEndian.Uint32(sum[:4])%count
 }
 
 // machineID is stable for a node's name and looks like a system UUID.

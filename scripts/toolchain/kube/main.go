@@ -20,12 +20,15 @@ import (
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
+	"k8s.io/component-base/version"
 	kubectl "k8s.io/kubectl/pkg/cmd"
 	"k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	kcm "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+
+	"patag/toolchain/asuser"
 )
 
 func main() {
@@ -40,6 +43,11 @@ func main() {
 		name = os.Args[1]
 		os.Args = append([]string{name}, os.Args[2:]...)
 	}
+	if err := asuser.Switch(); err != nil {
+		fmt.Fprintln(os.Stderr, name+":", err)
+		os.Exit(1)
+	}
+	showVersion()
 	var cmd *cobra.Command
 	switch name {
 	case "etcd":
@@ -66,6 +74,18 @@ func main() {
 		os.Exit(2)
 	}
 	os.Exit(cli.Run(cmd))
+}
+
+// showVersion makes a component tell the version of GKE that PATAG_VERSION names ("v1.34.4-gke.1"), if it is one of the
+// Kubernetes that this is.
+func showVersion() {
+	v := os.Getenv("PATAG_VERSION")
+	if v == "" {
+		return
+	}
+	if err := version.SetDynamicVersion(v); err != nil {
+		fmt.Fprintln(os.Stderr, "the version", v, "is not shown:", err)
+	}
 }
 
 func etcd() {

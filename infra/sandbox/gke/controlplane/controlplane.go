@@ -16,6 +16,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -36,6 +38,11 @@ type Options struct {
 	Master, Endpoint, Gateway netip.Addr
 	// Services is the range of service addresses, Pods that of pods.
 	Services, Pods netip.Prefix
+	// Version is the version that the components tell ("v1.34.4-gke.1").
+	Version string
+	// User is the number of a user that only this control plane runs as, still with all that root may do: the kernel
+	// counts what it watches files with by user, and root's share is for the nodes.
+	User uint32
 	// Issuer is the issuer of service accounts' tokens, as GKE's (an https URL).
 	Issuer string
 	// AdminToken is a bearer token of the cluster's administrator.
@@ -161,6 +168,9 @@ func (c *ControlPlane) Logs() []string {
 
 func (c *ControlPlane) specs() []process.Spec {
 	kube := filepath.Join(c.o.Tools, "kube")
+	// Less memory for a little more work: most control planes here are idle.
+	env := append(os.Environ(), "GOGC=50", "PATAG_VERSION="+c.o.Version)
+	user := append(slices.Clone(env), "PATAG_UID="+strconv.FormatUint(uint64(c.o.User), 10))
 	program := func(binary, name string, grace time.Duration, before func(context.Context) error, args ...string) process.Spec {
 		return process.Spec{
 			Name: name, Log: c.log(name), Grace: grace, Start: c.o.NS.Start, Before: before,
@@ -168,8 +178,10 @@ func (c *ControlPlane) specs() []process.Spec {
 				cmd := exec.Command(binary, args...)
 				cmd.Args[0] = name // the Kubernetes binary is whatever it is called
 				cmd.Dir = c.o.Folder
-				// Less memory for a little more work: most control planes here are idle.
-				cmd.Env = append(os.Environ(), "GOGC=50")
+				cmd.Env = user
+				if name == "etcd" || name == "coredns" {
+					cmd.Env = env // they watch no files
+				}
 				return cmd
 			},
 		}

@@ -20,8 +20,9 @@ type Config struct {
 	// Folder is the node's own: its disk. State is the sandbox's state folder, kept visible in the node.
 	Folder string `json:"folder"`
 	State  string `json:"state"`
-	// Kube is the Kubernetes binary.
-	Kube string `json:"kube"`
+	// Kube is the Kubernetes binary, Version what it tells of itself.
+	Kube    string `json:"kube"`
+	Version string `json:"version"`
 	// Cgroup is the node's control group, below the root of each hierarchy.
 	Cgroup string `json:"cgroup"`
 

@@ -74,7 +74,7 @@ func run(c Config, logger *slog.Logger) error {
 		return err
 	}
 	// Less memory for a little more work: there are several nodes on one computer, mostly idle.
-	env := append(os.Environ(), "GOGC=50", "PATAG_MACHINE="+string(shape), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+	env := append(os.Environ(), "GOGC=50", "PATAG_MACHINE="+string(shape), "PATAG_VERSION="+c.Version, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 	for _, p := range programs {
 		p.env, p.log = env, filepath.Join(c.Folder, "log", p.name+".log")
 		go r.keepRunning(p, logger)
