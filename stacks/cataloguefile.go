@@ -16,7 +16,7 @@ import (
 
 // readCatalogue reads the demo catalogue, empty if the stack wants none.
 func readCatalogue(ctx *pulumi.Context, s *config.Settings) (string, error) {
-	if s.Catalogue != "demo" {
+	if s.Catalogue != config.CatalogueDemo {
 		return "", nil
 	}
 	raw, path, err := readFromRoot(ctx.RootDirectory(), s.CatalogueFile)

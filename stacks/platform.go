@@ -147,7 +147,7 @@ func serve(ctx *pulumi.Context, s *config.Settings, g *ground, target *kube.Targ
 	return tagserver.New(ctx, "tag", &tagserver.Args{
 		Target: target, Image: pulumi.String(s.Images.Tag), ServiceAccount: account.Name,
 		MongoURI: data.mongoURI, Key: g.secrets.TagKey, RedisAddress: data.redisAddress, Upstreams: data.upstreams,
-		LoadBalancers: network.GoogleRanges(), Min: s.TagMin, Max: s.TagMax, CPUTarget: s.TagCPUTarget,
+		Empty: s.Catalogue == config.CatalogueLater, LoadBalancers: network.GoogleRanges(), Min: s.TagMin, Max: s.TagMax, CPUTarget: s.TagCPUTarget,
 		NodeSelector: onPool(poolHighCPU), TolerateKey: nodepool.Label, TolerateValue: poolHighCPU,
 	})
 }

@@ -46,7 +46,7 @@ func configOf(t *testing.T, stack, engine string) map[string]string {
 	}
 	switch {
 	case strings.HasPrefix(stack, "staging"):
-		values["patag:kind"], values["patag:catalogue"] = "staging", "demo"
+		values["patag:kind"] = "staging"
 	default:
 		read("Pulumi." + stack + ".yaml")
 	}
@@ -208,6 +208,26 @@ func TestWithoutFoundation(t *testing.T) {
 	}
 	if n := len(result.OfType("gcp:secretmanager/secret:Secret")); n != 4 {
 		t.Errorf("%d secrets of its own, want 4", n)
+	}
+}
+
+// TestCatalogue: a staging loads the demo, and only an empty store is not waited for.
+func TestCatalogue(t *testing.T) {
+	for catalogue, want := range map[string]struct {
+		jobs   int
+		waited bool
+	}{"none": {0, true}, "later": {0, false}, "demo": {1, true}} {
+		result := mustRun(t, "staging-acme", config.FerretDB, map[string]string{"patag:catalogue": catalogue})
+		if n := len(result.OfType("kubernetes:batch/v1:Job")); n != want.jobs {
+			t.Errorf("catalogue %s: %d Jobs, want %d", catalogue, n, want.jobs)
+		}
+		skip := result.One(t, "kubernetes:apps/v1:Deployment", "tag").At(`metadata.annotations["pulumi.com/skipAwait"]`)
+		if waited := skip == nil; waited != want.waited {
+			t.Errorf("catalogue %s: the tag servers are waited for: %v, want %v", catalogue, waited, want.waited)
+		}
+	}
+	if n := len(mustRun(t, "staging-acme", config.FerretDB, nil).OfType("kubernetes:batch/v1:Job")); n != 1 {
+		t.Errorf("a staging with defaults has %d Jobs, want the demo's", n)
 	}
 }
 

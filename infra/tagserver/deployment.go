@@ -23,8 +23,12 @@ const (
 )
 
 func deployment(args *Args, secret pulumi.StringPtrInput) *appsv1.DeploymentArgs {
+	meta := args.Target.Meta(Part, Part)
+	if args.Empty {
+		meta.Annotations = pulumi.StringMap{"pulumi.com/skipAwait": pulumi.String("true")}
+	}
 	return &appsv1.DeploymentArgs{
-		Metadata: args.Target.Meta(Part, Part),
+		Metadata: meta,
 		Spec: &appsv1.DeploymentSpecArgs{
 			// No Replicas: the autoscaler owns them.
 			Selector: kube.Selector(Part),

@@ -42,6 +42,8 @@ type Args struct {
 	RedisAddress pulumi.StringInput // host:port
 	// Upstreams are the pods behind MongoURI and RedisAddress.
 	Upstreams []Upstream
+	// Empty says that the store has no catalogue yet: servers are ready only with one, so the engine does not wait for them.
+	Empty bool
 	// LoadBalancers are the ranges that requests come from.
 	LoadBalancers []string
 	Min, Max      int
@@ -67,7 +69,7 @@ func (a *Args) check() error {
 type Server struct {
 	pulumi.ResourceState
 
-	// Ready is there when a server has a catalogue and answers.
+	// Ready is there when the servers have a catalogue and answer; of an empty store, when they are asked for.
 	Ready pulumi.Resource
 }
 

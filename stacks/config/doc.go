@@ -31,6 +31,13 @@ const (
 	FerretDB = "ferretdb"
 )
 
+// What is loaded into the store.
+const (
+	CatalogueNone  = "none"
+	CatalogueLater = "later"
+	CatalogueDemo  = "demo"
+)
+
 // Settings are the checked values of one stack. Which fields are set depends on the kind: see the table.
 type Settings struct {
 	Kind    Kind
