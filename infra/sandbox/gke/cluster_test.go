@@ -104,12 +104,13 @@ func (f *fixture) awaitReady(c cluster.Cluster, what, name, replicas string, lim
 	})
 }
 
-// nodePid finds the program of a node, which is started with the node's config file.
+// pid finds a process of this test's engine by what is in its command line. Other sandboxes may run beside it.
 func (f *fixture) pid(argument string) int {
 	f.t.Helper()
 	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, file := range all {
-		if raw, err := os.ReadFile(file); err == nil && strings.Contains(string(raw), argument) {
+		raw, err := os.ReadFile(file)
+		if err == nil && strings.Contains(string(raw), argument) && strings.Contains(string(raw), f.o.Layout.Root) {
 			pid, _ := strconv.Atoi(strings.Split(file, "/")[2])
 			return pid
 		}
@@ -132,6 +133,7 @@ func (f *fixture) serviceAddress(c cluster.Cluster) string {
 func TestCluster(t *testing.T) {
 	f := newFixture(t)
 	c := f.spec(1)
+	c.NetworkPolicy = true
 	begun := time.Now()
 	if _, err := f.engine.CreateCluster(limit(t, 3*time.Minute), c); err != nil {
 		t.Fatal(err)
@@ -155,11 +157,13 @@ func TestCluster(t *testing.T) {
 	t.Run("Disks", func(t *testing.T) { f.sub(t).disks(c) })
 	t.Run("Metrics", func(t *testing.T) { f.sub(t).metrics(c) })
 	t.Run("Labels", func(t *testing.T) { f.sub(t).labels(c, pool) })
+	t.Run("Policies", func(t *testing.T) { f.sub(t).policies(c) })
 	t.Run("KillControlPlane", func(t *testing.T) { f.sub(t).killControlPlane(c) })
 	t.Run("KillNode", func(t *testing.T) { f.sub(t).killNode(c) })
 	t.Run("Autoscale", func(t *testing.T) { f.sub(t).autoscale(c, pool) })
 	t.Run("Preempt", func(t *testing.T) { f.sub(t).preempt(c) })
 	t.Run("Restart", func(t *testing.T) { f.sub(t).restart(c) })
+	t.Run("KillEngine", func(t *testing.T) { f.sub(t).killEngine(c) })
 	t.Run("Delete", func(t *testing.T) { f.sub(t).deletion(c) })
 }
 

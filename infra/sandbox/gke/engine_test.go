@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -29,8 +30,21 @@ import (
 
 // The engine starts nodes with this program, so the test binary is one.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "node" {
-		os.Exit(node.Main(os.Args[2:]))
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "node":
+			os.Exit(node.Main(os.Args[2:]))
+		case "engine":
+			os.Exit(engineMain(os.Args[2:]))
+		case "hold":
+			l, err := net.Listen("tcp4", os.Args[2])
+			fmt.Println("held", err)
+			if err == nil {
+				_, err = l.Accept() // nobody calls; the listener must not be collected
+			}
+			fmt.Println(err)
+			os.Exit(1)
+		}
 	}
 	os.Exit(m.Run())
 }
@@ -119,15 +133,8 @@ func (f *fixture) nothingLeft() {
 	if err != nil || strings.Contains(string(mounts), f.o.Layout.Root) {
 		f.t.Errorf("mounts left (%v)", err)
 	}
-	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		f.t.Error(err)
-	}
-	for _, file := range commands {
-		raw, err := os.ReadFile(file)
-		if err == nil && strings.Contains(string(raw), f.o.Layout.Root) {
-			f.t.Errorf("a process is left: %s %s", file, bytes.ReplaceAll(raw, []byte{0}, []byte(" ")))
-		}
+	for _, p := range f.processes() {
+		f.t.Errorf("a process is left: %s", p)
 	}
 }
 

@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// instancesPerNode is how many inotify instances the programs of a node hold: six of kubelet, one of containerd, one of
-// kube-proxy. The kernel counts them by user, for all sandboxes of a machine together.
-const instancesPerNode = 8
+// instancesPerNode is how many inotify instances of root's a node holds: containerd's. The kernel counts them by user,
+// for all sandboxes of a machine together.
+const instancesPerNode = 1
 
-// checkWatches refuses a node that the kernel would not let watch files: its kubelet would end again and again, with the
+// checkWatches refuses a node that the kernel would not let watch files: its programs would end again and again, with the
 // reason in a log that nobody reads.
 func checkWatches() error {
 	var held []int

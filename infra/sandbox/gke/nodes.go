@@ -235,7 +235,7 @@ func (n *nodeRun) config() (node.Config, error) {
 	}
 	return node.Config{
 		Name: rec.Name, Folder: r.folder.node(rec.Name), State: r.e.o.Layout.Root,
-		Kube: r.e.o.Tools + "/kube", Version: version(r.spec), Cgroup: n.cgroup(),
+		Kube: r.e.o.Tools + "/kube", Version: version(r.spec), User: userOf(r.spec.ID + "/" + rec.Name), Cgroup: n.cgroup(),
 		Address: rec.Address, Gateway: gateway(r.spec), PodCIDR: rec.PodCIDR, PodsCIDR: r.spec.PodCIDR,
 		ClusterDNS: controlplane.ServiceIP(r.spec.ServiceCIDR, 10),
 		Machine:    node.Machine{VCPU: t.VCPU, MemoryBytes: uint64(t.MemoryMiB) << 20, DiskBytes: uint64(diskBytes(rec.DiskGB)), ID: machineID(rec.Name)},

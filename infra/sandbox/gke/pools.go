@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"patag/infra/sandbox/cluster"
@@ -159,8 +160,9 @@ func (r *run) awaitPool(ctx context.Context, name string) error {
 			r.trouble(name, nil)
 			return nil
 		}
-		if state != last {
-			last, progress = state, time.Now()
+		// What is in the way may be told in other words each time; that is no progress.
+		if counts, _, _ := strings.Cut(state, ":"); counts != last {
+			last, progress = counts, time.Now()
 		}
 		limit := poolTimeout
 		if r.inTrouble(name) {

@@ -142,8 +142,8 @@ func version(c cluster.Cluster) string {
 	return "v" + c.Version
 }
 
-// userOf is the user that a cluster's control plane runs as: far above the numbers that systems give to people and
-// services.
+// userOf is the user that a control plane's or a node's programs run as: far above the numbers that systems give to
+// people and services.
 func userOf(id string) uint32 {
 	const first, count = 1_900_000_000, 100_000_000
 	sum := sha256.Sum256([]byte(id))

@@ -23,6 +23,9 @@ type Config struct {
 	// Kube is the Kubernetes binary, Version what it tells of itself.
 	Kube    string `json:"kube"`
 	Version string `json:"version"`
+	// User is the number of a user that only this node's kubelet and kube-proxy run as, still with all that root may do:
+	// the kernel counts what they watch files with by user.
+	User uint32 `json:"user"`
 	// Cgroup is the node's control group, below the root of each hierarchy.
 	Cgroup string `json:"cgroup"`
 

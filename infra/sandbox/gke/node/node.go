@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -73,10 +75,17 @@ func run(c Config, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if err := writeShims(); err != nil {
+		return err
+	}
 	// Less memory for a little more work: there are several nodes on one computer, mostly idle.
-	env := append(os.Environ(), "GOGC=50", "PATAG_MACHINE="+string(shape), "PATAG_VERSION="+c.Version, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+	env := append(os.Environ(), "GOGC=50", "PATAG_MACHINE="+string(shape), "PATAG_VERSION="+c.Version, "PATH="+path)
+	user := append(slices.Clone(env), "PATAG_UID="+strconv.FormatUint(uint64(c.User), 10), "PATH="+shims+":"+path)
 	for _, p := range programs {
-		p.env, p.log = env, filepath.Join(c.Folder, "log", p.name+".log")
+		p.env, p.log = user, filepath.Join(c.Folder, "log", p.name+".log")
+		if p.name == "containerd" {
+			p.env = env
+		}
 		go r.keepRunning(p, logger)
 	}
 	trim := time.NewTicker(time.Minute)
@@ -92,6 +101,26 @@ func run(c Config, logger *slog.Logger) error {
 			}
 		}
 	}
+}
+
+const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// writeShims puts programs before the system's that insist on being run by root itself: the kubelet is another user.
+func writeShims() error {
+	if err := os.MkdirAll(shims, 0o755); err != nil {
+		return err
+	}
+	for _, name := range []string{"mount", "umount"} {
+		real, err := exec.LookPath(name)
+		if err != nil {
+			return fmt.Errorf("%w; install the Debian package mount", err)
+		}
+		script := fmt.Sprintf("#!/bin/sh\nexec setpriv --reuid=0 %s \"$@\"\n", real)
+		if err := os.WriteFile(filepath.Join(shims, name), []byte(script), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // joinSystemCgroup moves this process, and so all of the node's programs, into the node's own group: what they use

@@ -21,6 +21,7 @@ const (
 	resolvConf       = "/run/patag/resolv.conf"
 	cniFolder        = "/run/patag/cni"
 	certsFolder      = "/run/patag/certs.d"
+	shims            = "/run/patag/bin"
 	caBundle         = "/etc/ssl/certs/ca-certificates.crt"
 )
 
