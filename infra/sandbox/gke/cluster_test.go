@@ -42,6 +42,11 @@ metadata: {name: web}
 spec:
   selector: {app: web}
   ports: [{port: 80, targetPort: 8080}]
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: web}
+spec: {maxUnavailable: 1, selector: {matchLabels: {app: web}}}
 `
 
 // The claim is written as a pod under Pod Security "restricted" would: not as root, through its fsGroup.
@@ -164,6 +169,7 @@ func TestCluster(t *testing.T) {
 	t.Run("Preempt", func(t *testing.T) { f.sub(t).preempt(c) })
 	t.Run("Restart", func(t *testing.T) { f.sub(t).restart(c) })
 	t.Run("KillEngine", func(t *testing.T) { f.sub(t).killEngine(c) })
+	t.Run("Replace", func(t *testing.T) { f.sub(t).replace(c, pool) })
 	t.Run("Delete", func(t *testing.T) { f.sub(t).deletion(c) })
 }
 
@@ -383,6 +389,35 @@ func (f *fixture) restart(c cluster.Cluster) {
 		return fmt.Sprint(got, err), got == "kept"
 	})
 	f.t.Logf("all back %s after the start", time.Since(begun).Round(10*time.Millisecond))
+}
+
+// replace changes the machine type: every node is made anew, one by one, and the service has a pod at any moment.
+func (f *fixture) replace(c cluster.Cluster, p cluster.NodePool) {
+	p.MachineType = "n1-highcpu-2"
+	done := make(chan error, 1)
+	go func() { done <- f.engine.SetNodePool(limit(f.t, 2*time.Minute), p) }()
+	for most := 0; ; time.Sleep(200 * time.Millisecond) {
+		select {
+		case err := <-done:
+			if err != nil {
+				f.t.Fatal(err)
+			}
+			out := f.must(c, "get", "nodes", "-o", `jsonpath={range .items[*]}{.status.capacity.cpu}/{.status.allocatable.cpu}/{.status.allocatable.memory} {end}`)
+			if want := "2/1930m/1283Mi 2/1930m/1283Mi"; out != want {
+				f.t.Errorf("nodes of the new type: %s, want %s", out, want)
+			}
+			if most > 3 {
+				f.t.Errorf("there were %d nodes at once, want at most one more than 2", most)
+			}
+			return
+		default:
+		}
+		most = max(most, strings.Count(f.must(c, "get", "nodes", "-o", "name"), "node/"))
+		out := f.must(c, "get", "deployment", "web", "-o", "jsonpath={.status.readyReplicas}")
+		if out != "1" && out != "2" {
+			f.t.Errorf("%q pods of the Deployment are ready", out)
+		}
+	}
 }
 
 func (f *fixture) deletion(c cluster.Cluster) {

@@ -41,8 +41,8 @@ func New(o Options) (*Engine, error) {
 }
 
 // Start removes what an earlier engine left in the kernel and brings all clusters back from disk. It returns when their
-// nodes are Ready, or ctx ends: they go on coming up then. A cluster that does not come back is in the error, and
-// hinders no other.
+// nodes are Ready, or ctx ends: they go on coming up then. A cluster that does not come back is in the error, hinders no
+// other, and is tried again from time to time.
 func (e *Engine) Start(ctx context.Context) error {
 	if err := e.sweep(); err != nil {
 		return fmt.Errorf("clear away what the last run left: %w", err)
@@ -56,7 +56,11 @@ func (e *Engine) Start(ctx context.Context) error {
 	var failed []error
 	for _, entry := range entries {
 		wait.Go(func() {
-			if err := e.restore(ctx, entry.Name()); err != nil {
+			again, err := e.restore(ctx, entry.Name())
+			if again {
+				go e.retry(entry.Name())
+			}
+			if err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				failed = append(failed, fmt.Errorf("bring back cluster %s: %w", entry.Name(), err))
@@ -67,28 +71,62 @@ func (e *Engine) Start(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-func (e *Engine) restore(ctx context.Context, id string) error {
+// restore brings one cluster back; again tells that it does not run and may be tried again.
+func (e *Engine) restore(ctx context.Context, id string) (again bool, err error) {
 	f := folder(e.o.Layout.Cluster(id))
 	if _, err := os.Stat(f.deleting()); err == nil {
 		e.o.Logger.Info("finishing the deletion of a cluster", "cluster", id)
-		return e.purge(f)
+		return true, e.purge(f)
 	}
 	var spec cluster.Cluster
-	err := load(f.spec(), &spec)
+	err = load(f.spec(), &spec)
 	if errors.Is(err, fs.ErrNotExist) {
-		return e.purge(f) // its creation was never begun
+		return false, e.purge(f) // its creation was never begun
 	}
 	if err != nil {
-		return err
+		return true, err
 	}
 	r, err := e.begin(spec)
 	if err != nil {
-		return err
+		return true, err
 	}
 	if err := r.awaitStarted(ctx); err != nil {
-		return err
+		if ctx.Err() != nil {
+			return false, err // it goes on starting
+		}
+		e.mu.Lock()
+		if e.clusters[id] == r {
+			delete(e.clusters, id)
+		}
+		e.mu.Unlock()
+		r.stop()
+		return true, err
 	}
-	return r.awaitNodes(ctx)
+	return false, r.awaitNodes(ctx)
+}
+
+// retryAfter is the time between attempts to bring a cluster back.
+const retryAfter = 15 * time.Second
+
+// retry tries to bring a cluster back until it runs, is gone, or the engine stops.
+func (e *Engine) retry(id string) {
+	for {
+		select {
+		case <-e.life.Done():
+			return
+		case <-time.After(retryAfter):
+		}
+		if _, err := os.Stat(e.o.Layout.Cluster(id)); err != nil {
+			return
+		}
+		again, err := e.restore(e.life, id)
+		if !again {
+			return
+		}
+		if err != nil && e.life.Err() == nil {
+			e.o.Logger.Error("a cluster did not come back; it is tried again", "cluster", id, "error", err)
+		}
+	}
 }
 
 // sweep ends processes in namespaces of ours, and removes namespaces and control groups. There is one engine per

@@ -119,8 +119,18 @@ func (n *nodeRun) run() {
 	}
 }
 
+// deletionDrain is how long pods of a deleted pool may take. Often they have nowhere else to go, and then a disruption
+// budget would hold the deletion up to no end.
+const deletionDrain = 10 * time.Second
+
 func (n *nodeRun) drainUnlessKilled(ctx context.Context) {
-	drained, cancel := context.WithTimeout(ctx, n.r.e.o.DrainTimeout)
+	limit := n.r.e.o.DrainTimeout
+	n.r.mu.Lock()
+	if p := n.r.pools[n.rec.Pool]; p == nil || p.Deleting {
+		limit = min(limit, deletionDrain)
+	}
+	n.r.mu.Unlock()
+	drained, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	go func() {
 		select {

@@ -56,7 +56,7 @@ type Options struct {
 // systemPrograms come from Debian packages.
 var systemPrograms = map[string]string{
 	"containerd": "containerd", "ctr": "containerd", "containerd-shim-runc-v2": "containerd", "runc": "runc", "nft": "nftables",
-	"iptables": "iptables",
+	"iptables": "iptables", "setpriv": "util-linux", "mount": "mount",
 }
 
 func (o *Options) prepare() error {
