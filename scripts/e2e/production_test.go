@@ -2,9 +2,13 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -95,7 +99,7 @@ func tools(t *testing.T, m *machine) {
 	}
 	for line, want := range map[string]string{
 		"gcloud container clusters list --format='value(name,status)'": "RUNNING",
-		"gcloud compute networks list --format='value(name)'":          "patag",
+		"gcloud compute networks list --format='value(name)'":          "production",
 		"gcloud storage buckets list --format='value(name)'":           "backup",
 	} {
 		if out := m.mustShell(t, line); !strings.Contains(out, want) {
@@ -119,23 +123,107 @@ func waitFor(t *testing.T, limit time.Duration, what string, fn func() (string, 
 	}
 }
 
+// faults breaks one thing at a time and waits for the service to answer again without anyone's help.
 func faults(t *testing.T, m *machine) {
 	url := m.status(t).AdURL
-	for _, app := range []string{"tag", "redis", "twemproxy", "ferretdb"} {
-		t.Run("kill "+app, func(t *testing.T) {
-			m.mustShell(t, "kubectl get pods -A --no-headers -o custom-columns=:metadata.namespace,:metadata.name -l app.kubernetes.io/name="+app+
-				" | head -1 | { read ns pod; kubectl -n $ns delete pod $pod --grace-period=0 --force; }")
-			t.Logf("serves after %s", servesAgain(t, url, time.Minute).Round(100*time.Millisecond))
+	again := func(t *testing.T) {
+		t.Helper()
+		t.Logf("serves after %s", servesAgain(t, url, 2*time.Minute).Round(100*time.Millisecond))
+	}
+	for _, part := range []string{"tag", "redis", "twemproxy", "mongo"} {
+		t.Run("kill "+part, func(t *testing.T) {
+			uid := m.mustShell(t, "kubectl get pods -n patag -l app.kubernetes.io/name="+part+" -o jsonpath='{.items[0].metadata.uid}'")
+			killed := 0
+			for _, pid := range processes(t, "cgroup", uid) {
+				if line := cmdline(pid); line != "" && !strings.Contains(line, "pause") {
+					kill(t, pid)
+					killed++
+				}
+			}
+			if killed == 0 {
+				t.Fatalf("no process of the pod %s (uid %s) found", part, uid)
+			}
+			again(t)
+			m.mustShell(t, "kubectl wait -n patag --for=condition=Ready pod -l app.kubernetes.io/name="+part+" --timeout=90s")
 		})
 	}
-	t.Run("kill the daemon", func(t *testing.T) {
-		if err := syscall.Kill(m.daemon(t), syscall.SIGKILL); err != nil {
-			t.Fatal(err)
+	t.Run("kill the control plane", func(t *testing.T) {
+		killed := 0
+		for _, name := range []string{"kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler"} {
+			for _, pid := range processes(t, "cmdline", m.state) {
+				if strings.HasPrefix(cmdline(pid), name+" ") {
+					kill(t, pid)
+					killed++
+				}
+			}
 		}
+		if killed < 4 {
+			t.Fatalf("%d processes of the control plane found, want 4", killed)
+		}
+		again(t)
+		took := waitFor(t, time.Minute, "kubectl get nodes", func() (string, bool) {
+			out, err := m.shell(t, 20*time.Second, "kubectl get nodes --no-headers")
+			return out, err == nil && strings.Contains(out, " Ready ")
+		})
+		t.Logf("the API server answers after %s", took.Round(100*time.Millisecond))
+	})
+	t.Run("kill a node", func(t *testing.T) {
+		name := m.mustShell(t, "kubectl get pods -n patag -l app.kubernetes.io/name=tag -o jsonpath='{.items[0].spec.nodeName}'")
+		killed := false
+		for _, pid := range processes(t, "cmdline", "/nodes/"+name+"/config.json") {
+			if strings.Contains(cmdline(pid), " node "+m.state) {
+				kill(t, pid)
+				killed = true
+			}
+		}
+		if !killed {
+			t.Fatalf("no process of node %s found", name)
+		}
+		again(t)
+		took := waitFor(t, 3*time.Minute, "both tag servers Ready", func() (string, bool) {
+			out, err := m.shell(t, 20*time.Second, "kubectl get deployment tag -n patag -o jsonpath='{.status.readyReplicas}'")
+			return out, err == nil && out == "2"
+		})
+		t.Logf("full strength after %s", took.Round(100*time.Millisecond))
+	})
+	t.Run("kill the daemon", func(t *testing.T) {
+		kill(t, m.daemon(t))
 		time.Sleep(time.Second)
 		start := time.Now()
 		m.start(t)
 		servesAgain(t, url, 2*time.Minute)
 		t.Logf("serves %s after `patag sandbox start`", time.Since(start).Round(100*time.Millisecond))
 	})
+}
+
+// processes lists those whose file in /proc contains a text.
+func processes(t *testing.T, file, text string) []int {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	for _, f := range all {
+		raw, err := os.ReadFile(f)
+		if err != nil || !strings.Contains(strings.ReplaceAll(string(raw), "\x00", " "), text) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f))); err == nil && pid != os.Getpid() {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func cmdline(pid int) string {
+	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // it may have ended
+	return strings.TrimSpace(strings.ReplaceAll(string(raw), "\x00", " "))
+}
+
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
+		t.Fatalf("kill %d: %v", pid, err)
+	}
 }

@@ -38,7 +38,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(`{"name":"c","status":"RUNNING"}`))
 	case r.Method == http.MethodDelete:
 		if path == a.broken {
-			http.Error(w, `{"error":{"message":"not today"}}`, 503)
+			http.Error(w, `{"error":{"message":"not today"}}`, http.StatusServiceUnavailable)
 			return
 		}
 		for collection, list := range a.things {
