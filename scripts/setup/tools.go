@@ -24,6 +24,8 @@ type tool struct {
 	// module is the nested module's folder under scripts/toolchain, pkg the package in or behind it.
 	module, pkg string
 	ldflags     string
+	// shares are folders of the module whose code the package uses.
+	shares []string
 	// fits tells whether a program of that name on PATH will do; nil if only ours does.
 	fits func(ctx context.Context, path string) bool
 	// prepare writes files that the package embeds.
@@ -38,9 +40,9 @@ const (
 )
 
 var tools = []tool{
-	{name: "kube", module: ".", pkg: "./kube", ldflags: kubernetesFlags(), cost: "Kubernetes with etcd"},
+	{name: "kube", module: ".", pkg: "./kube", shares: []string{"asuser"}, ldflags: kubernetesFlags(), cost: "Kubernetes with etcd"},
 	{name: "coredns", module: ".", pkg: "./coredns", cost: "CoreDNS"},
-	{name: "metrics-server", module: ".", pkg: "./metrics-server", cost: "metrics-server"},
+	{name: "metrics-server", module: ".", pkg: "./metrics-server", shares: []string{"asuser"}, cost: "metrics-server"},
 	{name: "ferretdb", module: ".", pkg: "./ferretdb", cost: "FerretDB"},
 	{name: "pulumi", module: ".", pkg: "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
 		ldflags: "-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v" + pulumiVersion, fits: fitsPulumi, cost: "Pulumi"},
@@ -104,11 +106,13 @@ func (t tool) stamp(root string) (string, error) {
 	dir := filepath.Join(root, "scripts", "toolchain", t.module)
 	files := []string{filepath.Join(dir, "go.mod"), filepath.Join(dir, "go.sum")}
 	if strings.HasPrefix(t.pkg, ".") {
-		sources, err := filepath.Glob(filepath.Join(dir, t.pkg, "*.go"))
-		if err != nil {
-			return "", err
+		for _, folder := range append([]string{t.pkg}, t.shares...) {
+			sources, err := filepath.Glob(filepath.Join(dir, folder, "*.go"))
+			if err != nil {
+				return "", err
+			}
+			files = append(files, sources...)
 		}
-		files = append(files, sources...)
 	}
 	sort.Strings(files)
 	for _, f := range files {

@@ -117,7 +117,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	mux.Handle("/", api.core)
 	ctl.clusters = func(ctx context.Context) []client.Cluster { return describe(ctx, engine.Running()) }
 	ctl.preempt = engine.Preempt
-	ctl.policies = false
+	ctl.policies = true // by the engine, in clusters that ask for it
 
 	ctl.say("bringing the clusters back")
 	if err := engine.Start(ctx); err != nil && ctx.Err() == nil {
