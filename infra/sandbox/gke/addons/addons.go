@@ -20,7 +20,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -150,11 +149,17 @@ func apply(ctx context.Context, client dynamic.Interface, o *unstructured.Unstru
 	}
 }
 
-// passing tells whether an error is of the kind that an API server gives in its first seconds, or that a connection to
-// its predecessor gives.
+// passing tells whether an error is of the kind that an API server gives in its first seconds, or no answer of one at
+// all: connections to its predecessor break in many ways.
 func passing(err error) bool {
-	return apierrors.IsNotFound(err) || apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsForbidden(err) ||
-		utilnet.IsConnectionReset(err) || utilnet.IsConnectionRefused(err) || utilnet.IsProbableEOF(err)
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	var answered apierrors.APIStatus
+	if !errors.As(err, &answered) {
+		return true
+	}
+	return apierrors.IsNotFound(err) || apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsForbidden(err)
 }
 
 func established(o *unstructured.Unstructured) bool {
