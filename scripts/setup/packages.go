@@ -17,6 +17,7 @@ var packages = map[string]string{
 	"containernetworking-plugins": "pod networks",
 	"iptables":                    "kube-proxy's rules inside the nodes' namespaces",
 	"iproute2":                    "ip, to look at network namespaces",
+	"nftables":                    "NetworkPolicies inside the nodes' namespaces",
 	"util-linux":                  "nsenter and mount",
 	"conntrack":                   "kube-proxy forgets connections of ended pods",
 	"ca-certificates":             "certificate authorities",

@@ -36,7 +36,12 @@ var (
 	repositoryID   = matching(`^[a-z][a-z0-9-]{0,61}[a-z0-9]$`, "2 to 63 lower-case letters, digits and hyphens, a letter first")
 	placementID    = matching(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`, "letters, digits, dots, hyphens and underscores")
 	stackReference = matching(`^[^/\s]+/[^/\s]+/[^/\s]+$`, "organization/project/stack; on file and bucket backends the organization is the word organization")
-	machineType    = matching(`^((n1|n2|n2d|n4|c3|c3d|c4|c4d|e2|t2d|t2a|c2|c2d|m1|m3)-(standard|highcpu|highmem|ultramem|megamem)-[0-9]{1,3}|e2-(micro|small|medium)|(n1|n2|n2d|n4|e2)-custom-[0-9]{1,3}-[0-9]{3,7})$`,
+	// The sizes are those of Google's "Machine families resource and comparison guide"; families that the platform has no
+	// use for (GPU, memory-optimised, bare metal) are left out.
+	machineType = matching(`^(n1-standard-1|n1-(standard|highcpu|highmem)-(2|4|8|16|32|64|96)`+
+		`|(n2|n2d)-(standard|highcpu|highmem)-(2|4|8|16|32|48|64|80|96|128)|n4-(standard|highcpu|highmem)-(2|4|8|16|32|48|64|80)`+
+		`|e2-(standard|highcpu)-(2|4|8|16|32)|e2-highmem-(2|4|8|16)|e2-(micro|small|medium)|t2d-standard-(1|2|4|8|16|32|48|60)`+
+		`|c3-(standard|highcpu|highmem)-(4|8|22|44|88|176)|(n1|n2|n2d|n4|e2)-custom-[0-9]{1,3}-[0-9]{3,7})$`,
 		"a Compute Engine machine type such as n1-standard-1, n1-highcpu-2, e2-medium")
 	imageReference = matching(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_.-]+)?@sha256:[0-9a-f]{64}$`,
 		"an image by digest, registry/name@sha256:<64 hex digits>: a tag may point elsewhere tomorrow")
