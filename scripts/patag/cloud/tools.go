@@ -21,10 +21,13 @@ type Tools struct {
 	Front string
 }
 
-// FindTools takes the folder given, else $PATAG_TOOLS, else the user's cache folder.
+// FindTools takes the folder given, else $PATAG_TOOLS, else tools in $PATAG_CACHE or in the user's cache folder.
 func FindTools(dir string) (Tools, error) {
 	if dir == "" {
 		dir = os.Getenv("PATAG_TOOLS")
+	}
+	if cache := os.Getenv("PATAG_CACHE"); dir == "" && cache != "" {
+		dir = filepath.Join(cache, "tools")
 	}
 	if dir == "" {
 		cache, err := os.UserCacheDir()
