@@ -1,4 +1,4 @@
-// patag-kube: one multi-call binary: kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-proxy, kubectl, etcd.
+// Command kube is one multi-call binary: kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-proxy, kubectl, etcd.
 package main
 
 import (
