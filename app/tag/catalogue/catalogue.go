@@ -1,6 +1,7 @@
 // Package catalogue is what ad-ops people write: publishers, sites, placements with their waterfalls, advertisers, campaigns,
-// line items and creatives. In go JSON files or documents of a store; out come typed documents that Validate has found sound,
-// or Problems that name document and field. It knows nothing of requests, decisions or how the documents are stored.
+// line items and creatives, demand partners, their sources and deals. In go JSON files or documents of a store; out come typed
+// documents that Validate has found sound, or Problems that name document and field. It knows nothing of requests, decisions or how
+// the documents are stored.
 package catalogue
 
 import (
@@ -10,14 +11,17 @@ import (
 
 // Catalogue is everything there is to sell and to show, as documents. Package inventory compiles it for use.
 type Catalogue struct {
-	Settings    Settings     `json:"settings" bson:"settings"`
-	Publishers  []Publisher  `json:"publishers" bson:"publishers"`
-	Sites       []Site       `json:"sites" bson:"sites"`
-	Placements  []Placement  `json:"placements" bson:"placements"`
-	Advertisers []Advertiser `json:"advertisers" bson:"advertisers"`
-	Campaigns   []Campaign   `json:"campaigns" bson:"campaigns"`
-	LineItems   []LineItem   `json:"lineItems" bson:"lineItems"`
-	Creatives   []Creative   `json:"creatives" bson:"creatives"`
+	Settings       Settings        `json:"settings" bson:"settings"`
+	Publishers     []Publisher     `json:"publishers" bson:"publishers"`
+	Sites          []Site          `json:"sites" bson:"sites"`
+	Placements     []Placement     `json:"placements" bson:"placements"`
+	Advertisers    []Advertiser    `json:"advertisers" bson:"advertisers"`
+	Campaigns      []Campaign      `json:"campaigns" bson:"campaigns"`
+	LineItems      []LineItem      `json:"lineItems" bson:"lineItems"`
+	Creatives      []Creative      `json:"creatives" bson:"creatives"`
+	DemandPartners []DemandPartner `json:"demandPartners,omitempty" bson:"demandPartners,omitempty"`
+	DemandSources  []DemandSource  `json:"demandSources,omitempty" bson:"demandSources,omitempty"`
+	Deals          []Deal          `json:"deals,omitempty" bson:"deals,omitempty"`
 }
 
 // Settings hold for the whole catalogue.
@@ -26,6 +30,25 @@ type Settings struct {
 	Currency string `json:"currency" bson:"currency"`
 	// Rates give, per foreign currency, the micros of Currency that one unit of it is worth: {"USD": 920000} means 1 USD = 0.92.
 	Rates map[string]int64 `json:"rates,omitempty" bson:"rates,omitempty"`
+	// Exchange is who sells: the seller system of ads.txt, sellers.json and the supply chain object.
+	Exchange Exchange `json:"exchange,omitzero" bson:"exchange,omitempty"`
+	// PriceBuckets round auction prices down for reports and key-values, in ascending order of UpTo; none leaves prices as they are.
+	PriceBuckets []PriceBucket `json:"priceBuckets,omitempty" bson:"priceBuckets,omitempty"`
+	// BlockedHosts are hosts that no creative's markup may mention; a host blocks its subdomains too.
+	BlockedHosts []string `json:"blockedHosts,omitempty" bson:"blockedHosts,omitempty"`
+}
+
+// Exchange is the operator of this platform as the advertising system that ads.txt files name.
+type Exchange struct {
+	Domain         string `json:"domain,omitempty" bson:"domain,omitempty"`
+	ContactEmail   string `json:"contactEmail,omitempty" bson:"contactEmail,omitempty"`
+	ContactAddress string `json:"contactAddress,omitempty" bson:"contactAddress,omitempty"`
+}
+
+// PriceBucket rounds CPMs below UpTo down to a multiple of Step, both in micros of the catalogue's currency.
+type PriceBucket struct {
+	UpToMicros int64 `json:"upToMicros" bson:"upToMicros"`
+	StepMicros int64 `json:"stepMicros" bson:"stepMicros"`
 }
 
 // Money is an amount in millionths of its currency's unit; floating point has no place in a bill.
@@ -41,6 +64,17 @@ type Publisher struct {
 	Domain string `json:"domain,omitempty" bson:"domain,omitempty"`
 	// BlockedDomains are advertiser domains that never show on this publisher's pages; a domain blocks its subdomains too.
 	BlockedDomains []string `json:"blockedDomains,omitempty" bson:"blockedDomains,omitempty"`
+	// BlockedCategories are IAB content categories (IAB7, IAB7-39) of ads that never show; IAB7 blocks all of IAB7-x.
+	BlockedCategories []string `json:"blockedCategories,omitempty" bson:"blockedCategories,omitempty"`
+	// BlockedKeywords are words that no ad's name, title, text or markup may have, without regard to case.
+	BlockedKeywords []string `json:"blockedKeywords,omitempty" bson:"blockedKeywords,omitempty"`
+	// SellerID names the publisher in sellers.json and the supply chain; default its ID. SellerType: PUBLISHER (default),
+	// INTERMEDIARY or BOTH. Confidential keeps name and domain out of sellers.json.
+	SellerID     string `json:"sellerId,omitempty" bson:"sellerId,omitempty"`
+	SellerType   string `json:"sellerType,omitempty" bson:"sellerType,omitempty"`
+	Confidential bool   `json:"confidential,omitempty" bson:"confidential,omitempty"`
+	// AdsTxt are lines of ads.txt beyond those that follow from the catalogue.
+	AdsTxt []string `json:"adsTxt,omitempty" bson:"adsTxt,omitempty"`
 }
 
 // Site is one web site (or app) of a publisher.
@@ -49,6 +83,8 @@ type Site struct {
 	Publisher string `json:"publisher" bson:"publisher"`
 	Name      string `json:"name" bson:"name"`
 	Domain    string `json:"domain,omitempty" bson:"domain,omitempty"`
+	// Categories are IAB content categories of its pages; a request may add the page's own.
+	Categories []string `json:"categories,omitempty" bson:"categories,omitempty"`
 }
 
 // Format of a placement or creative.
@@ -74,18 +110,52 @@ type Placement struct {
 	Format Format `json:"format" bson:"format"`
 	// Sizes that fit, for display; native adapts to the page.
 	Sizes []Size `json:"sizes,omitempty" bson:"sizes,omitempty"`
+	// Position on the page for bidders: above, below (the fold), header, footer, sidebar, fullscreen; empty is unknown.
+	Position string `json:"position,omitempty" bson:"position,omitempty"`
 	// Waterfall steps are tried in order; the first fill wins.
 	Waterfall []Step `json:"waterfall" bson:"waterfall"`
-	Paused    bool   `json:"paused,omitempty" bson:"paused,omitempty"`
+	// Order is listed (default) or price: then runs of direct price, auction and tag steps that follow each other compete by
+	// CPM, and the listed order decides only among equals.
+	Order Order `json:"order,omitempty" bson:"order,omitempty"`
+	// Experiments run other waterfalls for a share of the visitors, each visitor always in the same arm.
+	Experiments []Experiment `json:"experiments,omitempty" bson:"experiments,omitempty"`
+	Paused      bool         `json:"paused,omitempty" bson:"paused,omitempty"`
+}
+
+// Order of a waterfall.
+type Order string
+
+// Orders.
+const (
+	Listed  Order = "listed"
+	ByPrice Order = "price"
+)
+
+// Experiment is an A/B test of waterfalls. Shares are percents of the visitors; what they leave is the control arm, which has
+// the placement's own waterfall. The first experiment that is on applies.
+type Experiment struct {
+	ID   string `json:"id" bson:"id"`
+	Arms []Arm  `json:"arms" bson:"arms"`
+	Off  bool   `json:"off,omitempty" bson:"off,omitempty"`
+}
+
+// Arm of an experiment.
+type Arm struct {
+	ID        string `json:"id" bson:"id"`
+	Share     int    `json:"share" bson:"share"` // percent
+	Waterfall []Step `json:"waterfall" bson:"waterfall"`
+	Order     Order  `json:"order,omitempty" bson:"order,omitempty"`
 }
 
 // StepKind says who may fill at a step.
 type StepKind string
 
-// Kinds of waterfall steps that are served today.
+// Kinds of waterfall steps.
 const (
-	Direct StepKind = "direct" // line items of campaigns
-	House  StepKind = "house"  // the publisher's own line items, never paid
+	Direct  StepKind = "direct"  // line items of campaigns
+	Auction StepKind = "auction" // real-time auction among demand sources of kind openrtb, by the server
+	Tag     StepKind = "tag"     // one demand source of kind tag, tried by the browser, which passes back
+	House   StepKind = "house"   // the publisher's own line items, never paid
 )
 
 // Step is one waterfall step.
@@ -95,6 +165,77 @@ type Step struct {
 	Tiers []Tier `json:"tiers,omitempty" bson:"tiers,omitempty"`
 	// Floor is the least CPM that this step may fill at; sponsorships are sold by the day and are not held to it.
 	Floor *Money `json:"floor,omitempty" bson:"floor,omitempty"`
+	// Sources are ids of demand sources: at least one for an auction step, exactly one for a tag step.
+	Sources []string `json:"sources,omitempty" bson:"sources,omitempty"`
+	// Deadline of an auction step (default 200ms, at most 2s) or the time a tag has to fill (default 2s, at most 10s).
+	Deadline string `json:"deadline,omitempty" bson:"deadline,omitempty"`
+}
+
+// DemandPartner is a company that buys.
+type DemandPartner struct {
+	ID   string `json:"id" bson:"_id"`
+	Name string `json:"name" bson:"name"`
+	// Domain of its advertising system, and Account, our publishers' account there: they make lines of ads.txt.
+	Domain       string `json:"domain,omitempty" bson:"domain,omitempty"`
+	Account      string `json:"account,omitempty" bson:"account,omitempty"`
+	Relationship string `json:"relationship,omitempty" bson:"relationship,omitempty"` // DIRECT (default) or RESELLER
+	CertID       string `json:"certificationAuthorityId,omitempty" bson:"certificationAuthorityId,omitempty"`
+	// VendorID is its id in the TCF's Global Vendor List; without one it is never sent to where consent is needed.
+	VendorID int  `json:"vendorId,omitempty" bson:"vendorId,omitempty"`
+	Paused   bool `json:"paused,omitempty" bson:"paused,omitempty"`
+}
+
+// SourceKind says how a demand source is asked.
+type SourceKind string
+
+// Kinds of demand sources.
+const (
+	OpenRTB  SourceKind = "openrtb" // bid requests to Endpoint
+	ThirdTag SourceKind = "tag"     // HTML in the browser
+)
+
+// DemandSource is one way to a demand partner's ads.
+type DemandSource struct {
+	ID      string     `json:"id" bson:"_id"`
+	Partner string     `json:"partner" bson:"partner"`
+	Name    string     `json:"name" bson:"name"`
+	Kind    SourceKind `json:"kind" bson:"kind"`
+	// Endpoint of kind openrtb, https (http is accepted for loopback hosts and for names inside the cluster).
+	Endpoint string `json:"endpoint,omitempty" bson:"endpoint,omitempty"`
+	// Timeout of one bid request, within the step's deadline; default the deadline.
+	Timeout string `json:"timeout,omitempty" bson:"timeout,omitempty"`
+	// MaxQPS bounds bid requests a second of one server; 0 is unbounded.
+	MaxQPS int `json:"maxQps,omitempty" bson:"maxQps,omitempty"`
+	// Currencies that bids may be in; default the catalogue's currency.
+	Currencies []string `json:"currencies,omitempty" bson:"currencies,omitempty"`
+	// AllowedSeats and BlockedSeats of bidders; an empty AllowedSeats allows all.
+	AllowedSeats []string `json:"allowedSeats,omitempty" bson:"allowedSeats,omitempty"`
+	BlockedSeats []string `json:"blockedSeats,omitempty" bson:"blockedSeats,omitempty"`
+	// BidAdjustment is percent of a bid that counts in comparisons (fees, discrepancies); 0 means 100.
+	BidAdjustment int `json:"bidAdjustment,omitempty" bson:"bidAdjustment,omitempty"`
+	// HTML of kind tag. Macros: {{CLICK}}, {{PASSBACK}} (script that calls it passes back), {{WIDTH}}, {{HEIGHT}}, {{PAGE}}, {{CONSENT}},
+	// {{GDPR}}, {{GPP}}, {{US_PRIVACY}}, {{CACHEBUSTER}}. It may also call parent.postMessage({pa:"passback"}, "*").
+	HTML string `json:"html,omitempty" bson:"html,omitempty"`
+	// CPM that a tag is expected to pay: its place by price, and its revenue in reports.
+	CPM       *Money    `json:"cpm,omitempty" bson:"cpm,omitempty"`
+	Targeting Targeting `json:"targeting,omitzero" bson:"targeting,omitempty"`
+	Paused    bool      `json:"paused,omitempty" bson:"paused,omitempty"`
+}
+
+// Deal is an agreement on a price with buyers of one demand source (OpenRTB private marketplace).
+type Deal struct {
+	ID     string `json:"id" bson:"_id"`
+	Source string `json:"source" bson:"source"`
+	Name   string `json:"name" bson:"name"`
+	Floor  Money  `json:"floor" bson:"floor"`
+	// Placements it holds for; Seats and Domains (of advertisers) that may use it, empty for all.
+	Placements []string `json:"placements" bson:"placements"`
+	Seats      []string `json:"seats,omitempty" bson:"seats,omitempty"`
+	Domains    []string `json:"domains,omitempty" bson:"domains,omitempty"`
+	Flights    []Flight `json:"flights,omitempty" bson:"flights,omitempty"`
+	// Preferred deals win over open bids whatever the price.
+	Preferred bool `json:"preferred,omitempty" bson:"preferred,omitempty"`
+	Paused    bool `json:"paused,omitempty" bson:"paused,omitempty"`
 }
 
 // Advertiser pays for campaigns.
@@ -104,6 +245,10 @@ type Advertiser struct {
 	Domain string `json:"domain,omitempty" bson:"domain,omitempty"`
 	// BlockedSites are site ids on which this advertiser never shows.
 	BlockedSites []string `json:"blockedSites,omitempty" bson:"blockedSites,omitempty"`
+	// BlockedCategories are IAB content categories of pages on which this advertiser never shows, BlockedKeywords words in a
+	// page's URL or keywords.
+	BlockedCategories []string `json:"blockedCategories,omitempty" bson:"blockedCategories,omitempty"`
+	BlockedKeywords   []string `json:"blockedKeywords,omitempty" bson:"blockedKeywords,omitempty"`
 }
 
 // Campaign groups an advertiser's line items.
@@ -149,10 +294,37 @@ type LineItem struct {
 	// Frequency caps per user; all must hold.
 	Frequency []FrequencyCap `json:"frequency,omitempty" bson:"frequency,omitempty"`
 	// MaxImpressions is a hard cap over the item's life, over all servers: it is reserved before an ad is served. 0: none.
-	MaxImpressions int64            `json:"maxImpressions,omitempty" bson:"maxImpressions,omitempty"`
-	Creatives      []CreativeInItem `json:"creatives" bson:"creatives"`
-	Paused         bool             `json:"paused,omitempty" bson:"paused,omitempty"`
+	MaxImpressions int64 `json:"maxImpressions,omitempty" bson:"maxImpressions,omitempty"`
+	// MaxClicks and Budget stop the item when so many clicks were counted or so much was earned; a few more may come from ads that
+	// are out already, and they are counted.
+	MaxClicks int64  `json:"maxClicks,omitempty" bson:"maxClicks,omitempty"`
+	Budget    *Money `json:"budget,omitempty" bson:"budget,omitempty"`
+	// Goal is what is to be delivered by the end of the flights, and how it is spread over them.
+	Goal *Goal `json:"goal,omitempty" bson:"goal,omitempty"`
+	// ExclusionGroups are labels: two items that share one never show on one page view at the same time. An advertiser's own
+	// items exclude each other only when told so here.
+	ExclusionGroups []string         `json:"exclusionGroups,omitempty" bson:"exclusionGroups,omitempty"`
+	Creatives       []CreativeInItem `json:"creatives" bson:"creatives"`
+	Paused          bool             `json:"paused,omitempty" bson:"paused,omitempty"`
 }
+
+// Goal of a line item: one of Impressions, Clicks or Revenue.
+type Goal struct {
+	Impressions int64  `json:"impressions,omitempty" bson:"impressions,omitempty"`
+	Clicks      int64  `json:"clicks,omitempty" bson:"clicks,omitempty"`
+	Revenue     *Money `json:"revenue,omitempty" bson:"revenue,omitempty"`
+	// Pacing: even (default) spreads delivery over the flights, asap does not hold back.
+	Pacing Pacing `json:"pacing,omitempty" bson:"pacing,omitempty"`
+}
+
+// Pacing of a goal.
+type Pacing string
+
+// Pacings.
+const (
+	Even Pacing = "even"
+	ASAP Pacing = "asap"
+)
 
 // IsHouse says whether items of the tier are the publisher's own.
 func (t Tier) IsHouse() bool { return t == HouseTier }
@@ -163,7 +335,7 @@ type CreativeInItem struct {
 	Weight int    `json:"weight,omitempty" bson:"weight,omitempty"`
 }
 
-// Flight is a period [Start, End).
+// Flight is a period [Start, End). Times carry their offset.
 type Flight struct {
 	Start time.Time `json:"start" bson:"start"`
 	End   time.Time `json:"end" bson:"end"`
@@ -180,10 +352,32 @@ type FrequencyCap struct {
 type Targeting struct {
 	// Countries, ISO 3166-1 alpha-2, upper case.
 	Countries Lists `json:"countries,omitzero" bson:"countries,omitempty"`
+	// Regions, ISO 3166-2, such as DE-BY.
+	Regions Lists `json:"regions,omitzero" bson:"regions,omitempty"`
 	// Devices: desktop, mobile, tablet.
 	Devices Lists `json:"devices,omitzero" bson:"devices,omitempty"`
+	// Browsers: chrome, safari, firefox, edge, opera, samsung, other. Systems: windows, macos, linux, android, ios, chromeos, other.
+	Browsers Lists `json:"browsers,omitzero" bson:"browsers,omitempty"`
+	Systems  Lists `json:"systems,omitzero" bson:"systems,omitempty"`
+	// Sites by id.
+	Sites Lists `json:"sites,omitzero" bson:"sites,omitempty"`
+	// Pages by URL: a pattern is a prefix of host and path without scheme, such as news.example/sport/; a leading *. stands for any
+	// subdomain.
+	Pages Lists `json:"pages,omitzero" bson:"pages,omitempty"`
+	// Categories of the page, IAB content categories: IAB17 stands for all of IAB17-x.
+	Categories Lists `json:"categories,omitzero" bson:"categories,omitempty"`
+	// DayParts: one must hold; none means always.
+	DayParts []DayPart `json:"dayParts,omitempty" bson:"dayParts,omitempty"`
 	// KeyValues that the page passes. Include: for each key one of its values must be passed. Exclude: none may be.
 	KeyValues KeyValues `json:"keyValues,omitzero" bson:"keyValues,omitempty"`
+}
+
+// DayPart is hours of days: [From, To) of each of Days in Zone.
+type DayPart struct {
+	Days []string `json:"days,omitempty" bson:"days,omitempty"` // mon … sun; none means all
+	From int      `json:"from" bson:"from"`                     // hour, 0 to 23
+	To   int      `json:"to" bson:"to"`                         // hour, 1 to 24; below From it ends the next day
+	Zone string   `json:"zone" bson:"zone"`                     // IANA name, such as Europe/Berlin
 }
 
 // Lists of accepted and refused values.
@@ -209,6 +403,8 @@ type Creative struct {
 	HTML string `json:"html,omitempty" bson:"html,omitempty"`
 	// Native assets of a native creative.
 	Native *NativeAssets `json:"native,omitempty" bson:"native,omitempty"`
+	// Categories are IAB content categories of what is advertised.
+	Categories []string `json:"categories,omitempty" bson:"categories,omitempty"`
 	// Landing is the page that a click leads to, https (http is accepted for loopback hosts).
 	Landing string `json:"landing" bson:"landing"`
 }

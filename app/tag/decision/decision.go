@@ -7,10 +7,13 @@ package decision
 import (
 	"context"
 	"math/bits"
+	"net/netip"
 	"sync"
+	"time"
 
 	"patag/app/tag/catalogue"
 	"patag/app/tag/inventory"
+	"patag/app/tag/privacy"
 )
 
 // Request is what a decision depends on.
@@ -22,9 +25,32 @@ type Request struct {
 	// KeyValues of the page as ids of the snapshot; pairs that nobody targets are left out.
 	KeyValues []uint32
 	// User is the hash that frequency caps are kept under; 0 when there is none or the law forbids one.
-	User uint64
+	User    uint64
+	Region  inventory.Region
+	Browser inventory.Browser
+	System  inventory.System
+	// Page is the URL of the page without scheme, query and fragment, lower case; "" if unknown. Categories are the page's IAB
+	// categories and Keywords its words, beyond those of the site; PageView tells apart views of a page.
+	Page       string
+	Categories []string
+	Keywords   []string
+	PageView   uint64
+	// Privacy says what may be done with this visitor, and what of it; Visitor is what bid requests may tell of him.
+	Privacy *privacy.Permissions
+	Visitor Visitor
+	// Excluded are exclusion groups that ads on this page view have taken.
+	Excluded []string
 	// Seed decides every random pick: the same seed gives the same decision.
 	Seed uint64
+}
+
+// Visitor is what demand sources are told about the visitor, as far as Privacy permits: package rtb looks at both.
+type Visitor struct {
+	UserAgent string
+	IP        netip.Addr // truncated already
+	Language  string
+	// UserID is the page's first-party id, "" without permission.
+	UserID string
 }
 
 // Decision is the outcome.
@@ -37,6 +63,20 @@ type Decision struct {
 	// Slot counts this fill, or this no-fill.
 	Slot   int
 	NoFill Reason // why nothing filled; None when filled
+	// Bid that filled, where Item and Creative are nil.
+	Bid *Answer
+	// Tags that the browser tries, in this order, before it shows the fill: each passes back or ends the chain.
+	Tags []TagStep
+	// Arm is experiment/arm that the visitor is in, "" outside of experiments.
+	Arm string
+}
+
+// TagStep is a client-side step of the chain.
+type TagStep struct {
+	Step   int // index in the waterfall
+	Source *inventory.Source
+	// Deadline is how long the tag has to fill before it counts as passed back.
+	Deadline time.Duration
 }
 
 // FrequencyCaps answers which items have shown often enough to a user.

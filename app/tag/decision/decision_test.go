@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -145,7 +146,7 @@ func run(t *testing.T, s *inventory.Snapshot, c *testCase, seed uint64) {
 		}
 	}
 	// The same decision without a trace must be the same.
-	if plain := Decide(t.Context(), &r, seen(c.Request.Seen), usedUp(c.Request.UsedUp), nil); plain != d {
+	if plain := Decide(t.Context(), &r, seen(c.Request.Seen), usedUp(c.Request.UsedUp), nil); !reflect.DeepEqual(plain, d) {
 		t.Errorf("without a trace: %+v, with: %+v", plain, d)
 	}
 }

@@ -14,12 +14,33 @@ const (
 	BlockedByPublisher
 	BlockedByAdvertiser
 	OutOfFlight
+	DayPart
 	Country
+	Region
 	Device
+	Browser
+	System
+	Site
+	Page
+	Category
 	KeyValues
+	BlockedCategory
+	BlockedKeyword
+	ExclusionGroup
+	NotPermitted // privacy: consent or its lack rules the source out
+	OverQPS
+	BreakerOpen
+	SourceFailed
+	TimedOut
+	BadBid
+	NoBid
+	BlockedSeat
 	BelowFloor
 	FrequencyUnknownUser
 	FrequencyCapped
+	ClicksUsedUp
+	BudgetUsedUp
+	Paced // held back to spread the goal over the flight
 	HardCapped
 	Eligible // ruled out by nothing, and another one was picked
 	Filled
@@ -30,7 +51,11 @@ const (
 var reasonTexts = [reasonCount]string{
 	None: "none", PlacementPaused: "placement_paused", NothingBooked: "nothing_booked", Paused: "paused",
 	BlockedByPublisher: "blocked_by_publisher", BlockedByAdvertiser: "blocked_by_advertiser", OutOfFlight: "out_of_flight",
-	Country: "country", Device: "device", KeyValues: "key_values", BelowFloor: "below_floor",
+	DayPart: "day_part", Country: "country", Region: "region", Device: "device", Browser: "browser", System: "system", Site: "site",
+	Page: "page", Category: "category", KeyValues: "key_values", BlockedCategory: "blocked_category",
+	BlockedKeyword: "blocked_keyword", ExclusionGroup: "exclusion_group", NotPermitted: "not_permitted", OverQPS: "over_qps",
+	BreakerOpen: "breaker_open", SourceFailed: "source_failed", TimedOut: "timed_out", BadBid: "bad_bid", NoBid: "no_bid",
+	BlockedSeat: "blocked_seat", BelowFloor: "below_floor", ClicksUsedUp: "clicks_used_up", BudgetUsedUp: "budget_used_up", Paced: "paced",
 	FrequencyUnknownUser: "frequency_unknown_user", FrequencyCapped: "frequency_capped", HardCapped: "hard_cap",
 	Eligible: "outranked", Filled: "filled",
 }

@@ -19,10 +19,14 @@ const (
 	Impression
 	Viewable
 	Click
+	Attempt  // a demand source was asked: by the server, or by the browser
+	Passback // a tag filled nothing and the next step was tried
+	Error    // an ad did not render
 	kindEnd
 )
 
-var kindNames = [kindEnd]string{Request: "request", Fill: "fill", NoFill: "no_fill", Impression: "impression", Viewable: "viewable", Click: "click"}
+var kindNames = [kindEnd]string{Request: "request", Fill: "fill", NoFill: "no_fill", Impression: "impression", Viewable: "viewable", Click: "click",
+	Attempt: "attempt", Passback: "passback", Error: "error"}
 
 func (k Kind) String() string {
 	if k < kindEnd {
@@ -48,6 +52,8 @@ type Event struct {
 	Currency  string
 	// Ids; empty where a kind has none. Reason is set on NoFill.
 	Placement, Item, Creative, Reason string
+	// Source is the demand source of an attempt and of what follows from one, Arm the experiment/arm of the visitor.
+	Source, Arm string
 }
 
 const (

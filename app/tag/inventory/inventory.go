@@ -58,13 +58,23 @@ type Placement struct {
 }
 
 // NoFillSlots is how many counters a placement keeps for reasons of no fill; decision.Reason values stay below it.
-const NoFillSlots = 24
+const NoFillSlots = 64
 
 // Step of a waterfall. Groups are tried in order.
 type Step struct {
 	Kind   catalogue.StepKind
-	Groups []Group
+	Groups []Group // direct and house
+	// Auction and tag steps: who is asked, how long it may take and the least that is accepted, in micros of the snapshot's currency.
+	Sources     []*Source
+	Deals       []*Deal // of Sources, for this placement
+	Deadline    time.Duration
+	FloorMicros int64
+	// SourceSlot is the counter of the first source's attempts at this step: see SourceSlots.
+	SourceSlot int
 }
+
+// SourceSlots is how many counters each source of a step has: attempts, fills, then one per decision.Reason.
+const SourceSlots = 2 + NoFillSlots
 
 // Group is the candidates of one tier at one step. ByPrice groups are sorted by price, highest first, and the best price wins;
 // in others the pick is by weight.

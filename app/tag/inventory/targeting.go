@@ -163,3 +163,63 @@ func sortedKeys(m map[string][]string) []string {
 	slices.Sort(keys)
 	return keys
 }
+
+// Region is an ISO 3166-2 code such as DE-BY, packed; 0 is unknown.
+type Region uint64
+
+// Browser is a set of browsers; a request has at most one.
+type Browser uint16
+
+// Browsers.
+const (
+	Chrome Browser = 1 << iota
+	Safari
+	Firefox
+	Edge
+	Opera
+	Samsung
+	OtherBrowser
+)
+
+// System is a set of operating systems; a request has at most one.
+type System uint16
+
+// Systems.
+const (
+	Windows System = 1 << iota
+	MacOS
+	Linux
+	Android
+	IOS
+	ChromeOS
+	OtherSystem
+)
+
+// ParseRegion reads a country code, a dash and one to three letters or digits, in either case; all else is unknown.
+func ParseRegion(s string) Region {
+	if len(s) < 4 || len(s) > 6 || s[2] != '-' || ParseCountry(s[:2]) == 0 {
+		return 0
+	}
+	var r Region
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c >= 'a' && c <= 'z':
+			c &^= 0x20
+		case c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-' && i == 2:
+		default:
+			return 0
+		}
+		r = r<<8 | Region(c)
+	}
+	return r
+}
+
+// String is the code in upper case, "" when unknown.
+func (r Region) String() string {
+	var b []byte
+	for ; r != 0; r >>= 8 {
+		b = append([]byte{byte(r)}, b...)
+	}
+	return string(b)
+}

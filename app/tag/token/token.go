@@ -26,6 +26,11 @@ type Claims struct {
 	Issued int64 // Unix seconds
 	// Placement, Item and Creative are ids of the catalogue, at most 64 bytes each.
 	Placement, Item, Creative string
+	// Source is the demand source that filled or is tried; Deal and Seat are of its bid. Landing is where a click on a bid's native ad
+	// leads: it is in no catalogue.
+	Source, Deal, Seat, Landing string
+	// Arm is the experiment/arm of the visitor.
+	Arm string
 	// House is set for a house ad, Invalid for a request that looked like a bot's.
 	House, Invalid bool
 	// CPMMicros and Currency are the price at which the fill was decided.
