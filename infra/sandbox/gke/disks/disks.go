@@ -19,7 +19,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v11/controller"
@@ -33,6 +35,18 @@ const Provisioner = "pd.csi.storage.gke.io"
 
 // zoneLabel is the one by which GKE binds volumes to zones.
 const zoneLabel = "topology.gke.io/zone"
+
+// The library registers the core types in client-go's global scheme each time a controller is made, which writes maps that the
+// clients of other clusters read at that moment. They are registered already, since client-go's own start.
+func init() {
+	register := corev1.AddToScheme
+	corev1.AddToScheme = func(s *runtime.Scheme) error {
+		if s == scheme.Scheme {
+			return nil
+		}
+		return register(s)
+	}
+}
 
 // Controller is a cluster.Controller.
 type Controller struct {
