@@ -1,31 +1,52 @@
-// Package request reads what a page asks for from a URL's query, by hand and without allocating where nothing is escaped:
-// it runs once per ad request. It knows the wire format and nothing of the catalogue.
-//
-//	placement=ID  format=json|html  uid=TEXT  consent=1  kv.KEY=VALUE (repeated)  country=XX (where overrides are allowed)
+// Package request reads what a page asks for: one ad from a URL's query (Ad.Parse), by hand and without allocating where nothing
+// is escaped, because it runs once per ad request; several from a JSON body (Batch.Parse). It knows the wire format and its limits
+// and nothing of the catalogue. The parameters, their units and limits are described in the served OpenAPI document.
 package request
 
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net/url"
+	"strconv"
 	"strings"
+
+	"patag/app/tag/privacy"
 )
 
-// MaxKeyValues is how many key-values one request may pass.
-const MaxKeyValues = 32
+// Limits of one request; more is an error rather than cut, so that a page's author hears of it.
+const (
+	MaxKeyValues = 32
+	MaxWords     = 32 // categories, and keywords
+	maxWord      = 64
+	maxPage      = 2048
+	maxUser      = 128
+	maxConsent   = 4096
+)
 
 // Ad is one ad request as the page wrote it.
 type Ad struct {
 	Placement string
 	// HTML asks for a document instead of JSON.
 	HTML bool
-	// UserID is a first-party id of the page; empty unless the page also states consent.
+	// UserID is a first-party id of the page; whether it may be used follows from Signals and Consent.
 	UserID string
+	// Consent: the page states that the visitor agreed to UserID being kept (consent=1).
+	Consent bool
+	// Signals are the privacy signals of the page; those of headers and address are added by package visitor.
+	Signals privacy.Signals
+	// Page is the page's URL without scheme, query and fragment, lower case; "" when not passed.
+	Page string
+	// PageView tells views of a page apart; 0 when not passed.
+	PageView uint64
+	// Preview is a signed permission to see why; see package server.
+	Preview string
 	// Country and Device are overrides for trying targeting out; servers honour them only where told to.
 	Country, Device string
 
-	n         int
-	keyValues [MaxKeyValues]KeyValue
+	keyValues            [MaxKeyValues]KeyValue
+	categories, keywords [MaxWords]string
+	n, nCat, nWord       int
 }
 
 // KeyValue is one pair that the page passed.
@@ -34,14 +55,25 @@ type KeyValue struct{ Key, Value string }
 // KeyValues of the request.
 func (a *Ad) KeyValues() []KeyValue { return a.keyValues[:a.n] }
 
+// Categories of the page, IAB content categories in upper case.
+func (a *Ad) Categories() []string { return a.categories[:a.nCat] }
+
+// Keywords of the page in lower case.
+func (a *Ad) Keywords() []string { return a.keywords[:a.nWord] }
+
 // ErrNoPlacement is answered when a request names no placement.
 var ErrNoPlacement = errors.New("parameter placement is missing")
 
+// reset forgets the request before without clearing the arrays behind it.
+func (a *Ad) reset() {
+	a.Placement, a.HTML, a.UserID, a.Consent, a.Signals = "", false, "", false, privacy.Signals{}
+	a.Page, a.PageView, a.Preview, a.Country, a.Device = "", 0, "", "", ""
+	a.n, a.nCat, a.nWord = 0, 0, 0
+}
+
 // Parse reads a raw query into a, which it overwrites. Unknown parameters are ignored, so that pages may add their own.
 func (a *Ad) Parse(raw string) error {
-	a.Placement, a.HTML, a.UserID, a.Country, a.Device, a.n = "", false, "", "", "", 0
-	consent := false
-	uid := ""
+	a.reset()
 	for raw != "" {
 		var pair string
 		pair, raw, _ = strings.Cut(raw, "&")
@@ -54,45 +86,11 @@ func (a *Ad) Parse(raw string) error {
 			return fmt.Errorf("query: %w", err)
 		}
 		if v, err = unescape(v); err != nil {
-			return fmt.Errorf("parameter %q: %w", k, err)
+			return fmt.Errorf("parameter %q: %w", shorten(k), err)
 		}
-		switch k {
-		case "placement":
-			a.Placement = v
-		case "format":
-			switch v {
-			case "json", "":
-				a.HTML = false
-			case "html":
-				a.HTML = true
-			default:
-				return fmt.Errorf("parameter format: %q is unknown; use json or html", v)
-			}
-		case "uid":
-			if len(v) > 128 {
-				return errors.New("parameter uid: longer than 128 bytes")
-			}
-			uid = v
-		case "consent":
-			consent = v == "1"
-		case "country":
-			a.Country = v
-		case "device":
-			a.Device = v
-		default:
-			key, ok := strings.CutPrefix(k, "kv.")
-			if !ok {
-				continue
-			}
-			if a.n == MaxKeyValues {
-				return fmt.Errorf("more than %d key-values", MaxKeyValues)
-			}
-			a.keyValues[a.n] = KeyValue{key, v}
-			a.n++
+		if err := a.set(k, v); err != nil {
+			return err
 		}
-	}
-	if consent {
-		a.UserID = uid
 	}
 	if a.Placement == "" {
 		return ErrNoPlacement
@@ -100,9 +98,164 @@ func (a *Ad) Parse(raw string) error {
 	return nil
 }
 
+func (a *Ad) set(k, v string) error {
+	switch k {
+	case "placement":
+		a.Placement = v
+	case "format":
+		return a.setFormat(v)
+	case "uid":
+		return bounded(&a.UserID, k, v, maxUser)
+	case "consent":
+		a.Consent = v == "1"
+	case "page":
+		return a.setPage(v)
+	case "cat":
+		return a.each(v, k, a.addCategory)
+	case "kw":
+		return a.each(v, k, a.addKeyword)
+	case "pv":
+		a.PageView = pageView(v)
+	case "gdpr":
+		return bounded(&a.Signals.GDPR, k, v, 1)
+	case "gdpr_consent":
+		return bounded(&a.Signals.TCString, k, v, maxConsent)
+	case "gpp":
+		return bounded(&a.Signals.GPP, k, v, maxConsent)
+	case "gpp_sid":
+		return bounded(&a.Signals.GPPSID, k, v, maxWord)
+	case "us_privacy":
+		return bounded(&a.Signals.USPrivacy, k, v, maxWord)
+	case "optout":
+		a.Signals.OptOut = v == "1"
+	case "preview":
+		a.Preview = v
+	case "country":
+		a.Country = v
+	case "device":
+		a.Device = v
+	default:
+		if key, ok := strings.CutPrefix(k, "kv."); ok {
+			return a.addKeyValue(key, v)
+		}
+	}
+	return nil
+}
+
+func (a *Ad) setFormat(v string) error {
+	switch v {
+	case "json", "":
+		a.HTML = false
+	case "html":
+		a.HTML = true
+	default:
+		return fmt.Errorf("parameter format: %q is unknown; use json or html", shorten(v))
+	}
+	return nil
+}
+
+func (a *Ad) setPage(v string) error {
+	if len(v) > maxPage {
+		return fmt.Errorf("parameter page: longer than %d bytes", maxPage)
+	}
+	a.Page = Page(v)
+	return nil
+}
+
+func (a *Ad) addKeyValue(k, v string) error {
+	if a.n == MaxKeyValues {
+		return fmt.Errorf("more than %d key-values", MaxKeyValues)
+	}
+	a.keyValues[a.n] = KeyValue{k, v}
+	a.n++
+	return nil
+}
+
+func (a *Ad) addCategory(v string) error {
+	return add(a.categories[:], &a.nCat, "categories", strings.ToUpper(v))
+}
+
+func (a *Ad) addKeyword(v string) error {
+	return add(a.keywords[:], &a.nWord, "keywords", strings.ToLower(v))
+}
+
+func add(into []string, n *int, what, v string) error {
+	if v = strings.TrimSpace(v); v == "" {
+		return nil
+	}
+	if len(v) > maxWord {
+		return fmt.Errorf("%s: %q is longer than %d bytes", what, shorten(v), maxWord)
+	}
+	if *n == len(into) {
+		return fmt.Errorf("more than %d %s", len(into), what)
+	}
+	into[*n] = v
+	*n++
+	return nil
+}
+
+func (a *Ad) each(list, param string, fn func(string) error) error {
+	for list != "" {
+		var v string
+		v, list, _ = strings.Cut(list, ",")
+		if err := fn(v); err != nil {
+			return fmt.Errorf("parameter %s: %w", param, err)
+		}
+	}
+	return nil
+}
+
+func bounded(into *string, name, v string, limit int) error {
+	if len(v) > limit {
+		return fmt.Errorf("parameter %s: longer than %d bytes", name, limit)
+	}
+	*into = v
+	return nil
+}
+
+// Page is a URL in the form in which pages are targeted: host and path in lower case, without scheme, user, query and fragment.
+func Page(u string) string {
+	if _, rest, ok := strings.Cut(u, "://"); ok {
+		u = rest
+	}
+	if i := strings.IndexAny(u, "?#"); i >= 0 {
+		u = u[:i]
+	}
+	host, _, _ := strings.Cut(u, "/")
+	if i := strings.LastIndexByte(host, '@'); i >= 0 {
+		u = u[i+1:]
+	}
+	return strings.ToLower(u)
+}
+
+// pageView is a number for the text that a page uses; 0 is kept for none.
+func pageView(v string) uint64 {
+	if v == "" {
+		return 0
+	}
+	if n, err := strconv.ParseUint(v, 16, 64); err == nil && n != 0 {
+		return n
+	}
+	h := fnv.New64a()
+	h.Write([]byte(v))
+	return max(h.Sum64(), 1)
+}
+
+// shorten keeps error texts, which quote what came, short.
+func shorten(s string) string {
+	if len(s) > 40 {
+		return strings.ToValidUTF8(s[:40], "") + "…"
+	}
+	return s
+}
+
 func unescape(s string) (string, error) {
 	if !strings.ContainsAny(s, "%+") {
 		return s, nil
 	}
-	return url.QueryUnescape(s)
+	v, err := url.QueryUnescape(s)
+	if err != nil {
+		return "", fmt.Errorf("invalid escape in %q", shorten(s))
+	}
+	return v, nil
 }

@@ -52,7 +52,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "there is no such placement")
 		return
 	}
-	v := s.visit(r, &request.Ad{UserID: k.req.UserID})
+	v := s.visit(r, &request.Ad{UserID: k.req.UserID, Consent: k.req.Consent})
 	if c := inventory.ParseCountry(k.req.Country); c != 0 {
 		v.country = c
 	}

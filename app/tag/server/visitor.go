@@ -34,7 +34,7 @@ func (s *Server) visit(r *http.Request, a *request.Ad) visitor {
 		}
 	}
 	// Global Privacy Control outweighs what the page says about consent.
-	if a.UserID != "" && r.Header.Get("Sec-Gpc") != "1" {
+	if a.UserID != "" && a.Consent && r.Header.Get("Sec-Gpc") != "1" {
 		v.user = userHash(a.UserID)
 	}
 	return v

@@ -1,6 +1,7 @@
 // Package token signs what was decided into a short text that travels through the browser and comes back with each event, so
 // that an event can be counted without looking anything up and cannot be made up. Keys rotate: the first one signs, all verify.
 // A token is base64url of: version, key id, body (varints and short strings), 16 bytes of HMAC-SHA256 over all before it.
+// Preview signs permissions to look at decisions with the same keys; neither kind is accepted for the other.
 package token
 
 import (
@@ -27,7 +28,7 @@ type Claims struct {
 	// Placement, Item and Creative are ids of the catalogue, at most 64 bytes each.
 	Placement, Item, Creative string
 	// Source is the demand source that filled or is tried; Deal and Seat are of its bid. Landing is where a click on a bid's native ad
-	// leads: it is in no catalogue.
+	// leads: it is in no catalogue. A Landing longer than MaxLanding is left out of the token.
 	Source, Deal, Seat, Landing string
 	// Arm is the experiment/arm of the visitor.
 	Arm string
@@ -41,10 +42,12 @@ type Claims struct {
 }
 
 const (
-	version  = 1
+	version  = 2
 	macSize  = 16
-	maxText  = 512 // longer than any token that Append makes
+	maxText  = 2304 // longer than any token that Append makes
+	maxRaw   = 3 * maxText / 4
 	maxField = 64
+	maxArm   = 2*maxField + 1
 
 	flagHouse   = 1
 	flagInvalid = 2
@@ -57,12 +60,29 @@ var (
 	ErrExpired   = errors.New("token has expired")
 )
 
+// MaxLanding is how long the landing page of a bid may be.
+const MaxLanding = 1024
+
 // MinKey is the least length of a key in bytes.
 const MinKey = 32
 
 type key struct {
-	id   byte
-	macs *sync.Pool // of hash.Hash, keyed
+	id      byte
+	signers *sync.Pool // of *signer
+}
+
+// signer is a keyed MAC and memory for one token, reused together: what is passed to a hash.Hash would else be allocated each time.
+type signer struct {
+	mac hash.Hash
+	sum [sha256.Size]byte
+	buf [maxRaw]byte
+}
+
+// sign appends the truncated MAC of msg to dst.
+func (g *signer) sign(dst, msg []byte) []byte {
+	g.mac.Reset()
+	g.mac.Write(msg)
+	return append(dst, g.mac.Sum(g.sum[:0])[:macSize]...)
 }
 
 // Keys sign and verify.
@@ -80,7 +100,7 @@ func NewKeys(secrets ...[]byte) (*Keys, error) {
 		}
 		sum := sha256.Sum256(s)
 		secret := bytes.Clone(s)
-		k.keys = append(k.keys, key{id: sum[0], macs: &sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}})
+		k.keys = append(k.keys, key{id: sum[0], signers: &sync.Pool{New: func() any { return &signer{mac: hmac.New(sha256.New, secret)} }}})
 	}
 	return k, nil
 }
@@ -131,8 +151,9 @@ func decodeKey(s string) ([]byte, error) {
 
 // Append signs claims and appends the token's text to dst.
 func (k *Keys) Append(dst []byte, c *Claims) []byte {
-	var raw [3 * maxText / 4]byte
-	b := append(raw[:0], version, k.keys[0].id)
+	g := k.keys[0].signers.Get().(*signer)
+	defer k.keys[0].signers.Put(g)
+	b := append(g.buf[:0], version, k.keys[0].id)
 	var flags byte
 	if c.House {
 		flags |= flagHouse
@@ -145,37 +166,38 @@ func (k *Keys) Append(dst []byte, c *Claims) []byte {
 	b = binary.AppendUvarint(b, uint64(c.Issued))
 	b = binary.AppendUvarint(b, uint64(c.CPMMicros))
 	b = binary.BigEndian.AppendUint64(b, c.User)
-	for _, s := range [...]string{c.Currency, c.Placement, c.Item, c.Creative} {
-		s = s[:min(len(s), maxField)]
-		b = append(b, byte(len(s)))
-		b = append(b, s...)
+	for _, s := range [...]string{c.Currency, c.Placement, c.Item, c.Creative, c.Source, c.Deal, c.Seat} {
+		b = appendText(b, s, maxField)
 	}
-	b = k.keys[0].sign(b, b)
-	n := base64.RawURLEncoding.EncodedLen(len(b))
-	dst = append(dst, make([]byte, n)...)
-	base64.RawURLEncoding.Encode(dst[len(dst)-n:], b)
-	return dst
+	b = appendText(b, c.Arm, maxArm)
+	landing := c.Landing
+	if len(landing) > MaxLanding {
+		landing = "" // half a URL leads nowhere
+	}
+	b = binary.AppendUvarint(b, uint64(len(landing)))
+	b = append(b, landing...)
+	return encode(dst, g.sign(b, b))
 }
 
-// sign appends the truncated MAC of msg to dst.
-func (k *key) sign(dst, msg []byte) []byte {
-	mac := k.macs.Get().(hash.Hash)
-	defer k.macs.Put(mac)
-	mac.Reset()
-	mac.Write(msg)
-	var sum [sha256.Size]byte
-	return append(dst, mac.Sum(sum[:0])[:macSize]...)
+func appendText(b []byte, s string, limit int) []byte {
+	s = s[:min(len(s), limit)]
+	return append(append(b, byte(len(s))), s...)
+}
+
+func encode(dst, raw []byte) []byte {
+	return base64.RawURLEncoding.AppendEncode(dst, raw)
 }
 
 // clockSkew is how far ahead of ours another server's clock may be.
 const clockSkew = 5 * time.Minute
 
-// Parse verifies a token and reads its claims. It accepts tokens up to maxAge old at now.
+// Parse verifies a token and reads its claims. It accepts tokens up to maxAge old at now. With ErrExpired the claims are returned
+// too: the signature is good, and only too old.
 func (k *Keys) Parse(text string, now time.Time, maxAge time.Duration) (Claims, error) {
 	if len(text) > maxText {
 		return Claims{}, ErrMalformed
 	}
-	var buf [3 * maxText / 4]byte
+	var buf [maxRaw]byte
 	n, err := base64.RawURLEncoding.Strict().Decode(buf[:], []byte(text))
 	if err != nil || n < 2+macSize || buf[0] != version {
 		return Claims{}, ErrMalformed
@@ -190,22 +212,26 @@ func (k *Keys) Parse(text string, now time.Time, maxAge time.Duration) (Claims, 
 	}
 	age := now.Sub(time.Unix(c.Issued, 0))
 	if age > maxAge || age < -clockSkew {
-		return Claims{}, ErrExpired
+		return c, ErrExpired
 	}
 	return c, nil
 }
 
 func (k *Keys) verify(body, mac []byte) bool {
 	for i := range k.keys {
-		if k.keys[i].id != body[1] {
-			continue
-		}
-		var sum [macSize]byte
-		if hmac.Equal(k.keys[i].sign(sum[:0], body), mac) {
+		if k.keys[i].id == body[1] && k.keys[i].verify(body, mac) {
 			return true
 		}
 	}
 	return false
+}
+
+func (k *key) verify(body, mac []byte) bool {
+	g := k.signers.Get().(*signer)
+	defer k.signers.Put(g)
+	var sum [macSize]byte
+	msg := append(g.buf[:0], body...)
+	return hmac.Equal(g.sign(sum[:0], msg), mac)
 }
 
 func parseBody(b []byte) (c Claims, err error) {
@@ -227,14 +253,27 @@ func parseBody(b []byte) (c Claims, err error) {
 		return c, ErrMalformed
 	}
 	c.User, b = binary.BigEndian.Uint64(b), b[8:]
-	for _, into := range []*string{&c.Currency, &c.Placement, &c.Item, &c.Creative} {
-		if len(b) < 1 || len(b) < 1+int(b[0]) || b[0] > maxField {
+	text := string(b) // once; the fields are parts of it
+	field := func(into *string, limit int) bool {
+		if len(text) < 1 || len(text) < 1+int(text[0]) || int(text[0]) > limit {
+			return false
+		}
+		n := 1 + int(text[0])
+		*into, text = text[1:n], text[n:]
+		return true
+	}
+	for _, into := range [...]*string{&c.Currency, &c.Placement, &c.Item, &c.Creative, &c.Source, &c.Deal, &c.Seat} {
+		if !field(into, maxField) {
 			return c, ErrMalformed
 		}
-		*into, b = string(b[1:1+int(b[0])]), b[1+int(b[0]):]
 	}
-	if len(b) != 0 {
+	if !field(&c.Arm, maxArm) {
 		return c, ErrMalformed
 	}
+	n, used := binary.Uvarint(b[len(b)-len(text):])
+	if used <= 0 || n > MaxLanding || len(text) != used+int(n) {
+		return c, ErrMalformed
+	}
+	c.Landing = text[used:]
 	return c, nil
 }

@@ -27,7 +27,8 @@ func keys(t testing.TB, secrets ...string) *Keys {
 var (
 	one  = strings.Repeat("1", MinKey)
 	two  = strings.Repeat("2", MinKey)
-	fill = Claims{ID: 42, Issued: now.Unix(), Placement: "top", Item: "item", Creative: "creative", House: true, Invalid: true, CPMMicros: 4_500_000, Currency: "EUR", User: 1 << 60}
+	fill = Claims{ID: 42, Issued: now.Unix(), Placement: "top", Item: "item", Creative: "creative", House: true, Invalid: true, CPMMicros: 4_500_000, Currency: "EUR", User: 1 << 60,
+		Source: "source", Deal: "deal", Seat: "seat", Landing: "https://shop.example/" + strings.Repeat("l", 300), Arm: "experiment/arm"}
 )
 
 func TestRoundTripAndRotation(t *testing.T) {
