@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"net/http"
 	"regexp"
@@ -129,7 +130,7 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 func short(err error) error {
 	var e *googleapi.Error
 	if errors.As(err, &e) {
-		return fmt.Errorf("Google answered %d: %s", e.Code, e.Message)
+		return fmt.Errorf("answer %d of Cloud Storage: %s", e.Code, e.Message)
 	}
 	return err
 }
@@ -205,22 +206,28 @@ func (b *Bucket) Newest(ctx context.Context, stack string) (*Manifest, error) {
 	return all[0], nil
 }
 
-// Read hands the compressed archive to use and checks it against the manifest. use must read to the end.
+// Read hands the compressed archive to use. Where the archive is not the one that the manifest describes, its end is an error.
 func (b *Bucket) Read(ctx context.Context, m *Manifest, use func(io.Reader) error) error {
 	resp, err := b.service.Objects.Get(b.name, archiveName(m.Stack, m.ID)).Context(ctx).Download()
 	if err != nil {
 		return fmt.Errorf("read the archive of %s: %w", m.ID, short(err))
 	}
 	defer resp.Body.Close()
-	sum := sha256.New()
-	if err := use(io.TeeReader(resp.Body, sum)); err != nil {
-		return err
+	return use(&checked{r: resp.Body, sum: sha256.New(), manifest: m})
+}
+
+// checked compares what it read with the manifest when it meets the end.
+type checked struct {
+	r        io.Reader
+	sum      hash.Hash
+	manifest *Manifest
+}
+
+func (c *checked) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.sum.Write(p[:n])
+	if errors.Is(err, io.EOF) && hex.EncodeToString(c.sum.Sum(nil)) != c.manifest.SHA256 {
+		return n, fmt.Errorf("the archive of %s is not the one that its manifest describes: its SHA-256 differs", c.manifest.ID)
 	}
-	if _, err := io.Copy(sum, resp.Body); err != nil {
-		return fmt.Errorf("read the archive of %s: %w", m.ID, err)
-	}
-	if hex.EncodeToString(sum.Sum(nil)) != m.SHA256 {
-		return fmt.Errorf("the archive of %s is not the one that its manifest describes: its SHA-256 differs", m.ID)
-	}
-	return nil
+	return n, err
 }

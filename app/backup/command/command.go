@@ -232,6 +232,7 @@ type Comparison struct {
 	Taken       time.Time       `json:"taken"`
 	Database    string          `json:"database"`
 	Masked      bool            `json:"masked,omitempty"`
+	Before      bool            `json:"before,omitempty"` // restored by an earlier run; not compared now
 	Equal       bool            `json:"equal"`
 	Differences []string        `json:"differences,omitempty"`
 	Collections database.Census `json:"collections"`
@@ -264,9 +265,14 @@ func (s *settings) restore(ctx context.Context) (any, error) {
 		if err != nil {
 			return fmt.Errorf("%w: %v", archive.ErrDamaged, err)
 		}
-		wrote, err = database.Into(ctx, into, zip, o)
+		wrote, err = database.Into(ctx, into, m.Stack+"/"+m.ID, zip, o)
 		return err
 	})
+	if errors.Is(err, database.ErrAlready) {
+		// So that the job that restores may run again, whenever it likes: what was written since is kept.
+		s.say("database %s was restored from backup %s before: nothing is done", into.Name(), m.ID)
+		return Comparison{ID: m.ID, Stack: m.Stack, Taken: m.Taken, Database: into.Name(), Masked: s.mask, Equal: true, Before: true}, nil
+	}
 	if err != nil {
 		return nil, err
 	}

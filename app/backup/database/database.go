@@ -92,7 +92,7 @@ func names(ctx context.Context, db *mongo.Database) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the collections of %s: %w", db.Name(), err)
 	}
-	all = slices.DeleteFunc(all, func(n string) bool { return strings.HasPrefix(n, "system.") })
+	all = slices.DeleteFunc(all, func(n string) bool { return n == markers || strings.HasPrefix(n, "system.") })
 	slices.Sort(all)
 	return all, nil
 }

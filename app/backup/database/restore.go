@@ -26,8 +26,8 @@ const (
 	batchBytes     = 8 << 20
 )
 
-// restoring is an archive.Sink.
-type restoring struct {
+// sink is an archive.Sink.
+type sink struct {
 	ctx    context.Context
 	db     *mongo.Database
 	o      Restore
@@ -38,24 +38,36 @@ type restoring struct {
 	order  []string
 }
 
-// marker is a document that stands in the database for as long as it is not whole.
-var marker = bson.D{{Key: "_id", Value: "restoring"}}
+// markers is a collection of its own, not data: it says which backup the database was made from, and while it is being made that
+// it is not whole.
+const (
+	markers   = "restore"
+	restoring = "restoring"
+	restored  = "restored"
+)
 
-const markers = "restore"
+// mark is a document of markers.
+type mark struct {
+	ID     string `bson:"_id"`
+	Backup string `bson:"backup"`
+}
 
-// Into reads an archive into an empty database and answers what it wrote. The database must be empty, or be the rest of an
-// earlier restore that did not finish, which is dropped first.
-func Into(ctx context.Context, db *mongo.Database, r io.Reader, o Restore) (Census, error) {
+// ErrAlready is returned by Into when the database was made from this very backup before; it may have been written to since.
+var ErrAlready = errors.New("the database was restored from this backup before")
+
+// Into reads the archive of a backup into an empty database and answers what it wrote. The database must be empty, or be the rest
+// of an earlier restore that did not finish, which is dropped first.
+func Into(ctx context.Context, db *mongo.Database, backup string, r io.Reader, o Restore) (Census, error) {
 	if o.Progress == nil {
 		o.Progress = func(Count) {}
 	}
-	if err := empty(ctx, db); err != nil {
+	if err := empty(ctx, db, backup); err != nil {
 		return nil, err
 	}
-	if _, err := db.Collection(markers).InsertOne(ctx, marker); err != nil {
+	if _, err := db.Collection(markers).InsertOne(ctx, mark{restoring, backup}); err != nil {
 		return nil, fmt.Errorf("write to database %s: %w", db.Name(), err)
 	}
-	s := &restoring{ctx: ctx, db: db, o: o, counts: map[string]*counter{}}
+	s := &sink{ctx: ctx, db: db, o: o, counts: map[string]*counter{}}
 	if err := archive.Read(r, s); err != nil {
 		return nil, err
 	}
@@ -66,7 +78,10 @@ func Into(ctx context.Context, db *mongo.Database, r io.Reader, o Restore) (Cens
 	for _, name := range s.order {
 		census = append(census, s.counts[name].done())
 	}
-	if err := db.Collection(markers).Drop(ctx); err != nil {
+	if _, err := db.Collection(markers).InsertOne(ctx, mark{restored, backup}); err != nil {
+		return nil, fmt.Errorf("mark database %s as whole: %w", db.Name(), err)
+	}
+	if _, err := db.Collection(markers).DeleteOne(ctx, bson.D{{Key: "_id", Value: restoring}}); err != nil {
 		return nil, fmt.Errorf("mark database %s as whole: %w", db.Name(), err)
 	}
 	return census, nil
@@ -74,17 +89,22 @@ func Into(ctx context.Context, db *mongo.Database, r io.Reader, o Restore) (Cens
 
 // Whole says whether a database is not the rest of a restore that did not finish.
 func Whole(ctx context.Context, db *mongo.Database) (bool, error) {
-	err := db.Collection(markers).FindOne(ctx, marker).Err()
-	if errors.Is(err, mongo.ErrNoDocuments) {
-		return true, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read database %s: %w", db.Name(), err)
-	}
-	return false, nil
+	_, found, err := marked(ctx, db, restoring)
+	return !found, err
 }
 
-func empty(ctx context.Context, db *mongo.Database) error {
+func marked(ctx context.Context, db *mongo.Database, id string) (m mark, found bool, err error) {
+	err = db.Collection(markers).FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Decode(&m)
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return m, false, nil
+	}
+	if err != nil {
+		return m, false, fmt.Errorf("read database %s: %w", db.Name(), err)
+	}
+	return m, true, nil
+}
+
+func empty(ctx context.Context, db *mongo.Database, backup string) error {
 	list, err := names(ctx, db)
 	if err != nil {
 		return err
@@ -93,14 +113,16 @@ func empty(ctx context.Context, db *mongo.Database) error {
 	if err != nil {
 		return err
 	}
+	if before, found, err := marked(ctx, db, restored); err != nil {
+		return err
+	} else if found && whole && before.Backup == backup {
+		return ErrAlready
+	}
 	if whole && len(list) > 0 {
 		return fmt.Errorf("database %s holds data already (%d collections); restore into another one, or drop it first", db.Name(), len(list))
 	}
 	// The marker goes last: a clearing that is interrupted is still known as a rest.
 	for _, name := range list {
-		if name == markers {
-			continue
-		}
 		if err := db.Collection(name).Drop(ctx); err != nil {
 			return fmt.Errorf("drop what an earlier restore left (%s): %w", name, err)
 		}
@@ -109,7 +131,7 @@ func empty(ctx context.Context, db *mongo.Database) error {
 }
 
 // Collections implements archive.Sink: collections with their indexes, so that empty ones come back too.
-func (s *restoring) Collections(all []archive.Collection) error {
+func (s *sink) Collections(all []archive.Collection) error {
 	for _, c := range all {
 		if err := s.db.CreateCollection(s.ctx, c.Name); err != nil {
 			return fmt.Errorf("make collection %s: %w", c.Name, err)
@@ -123,7 +145,7 @@ func (s *restoring) Collections(all []archive.Collection) error {
 	return nil
 }
 
-func (s *restoring) indexes(c archive.Collection) error {
+func (s *sink) indexes(c archive.Collection) error {
 	if c.Metadata == "" {
 		return nil
 	}
@@ -162,7 +184,7 @@ func (s *restoring) indexes(c archive.Collection) error {
 }
 
 // Document implements archive.Sink.
-func (s *restoring) Document(_, name string, doc bson.Raw) error {
+func (s *sink) Document(_, name string, doc bson.Raw) error {
 	if name != s.name {
 		if err := s.finish(); err != nil {
 			return err
@@ -185,7 +207,7 @@ func (s *restoring) Document(_, name string, doc bson.Raw) error {
 	return nil
 }
 
-func (s *restoring) flush() error {
+func (s *sink) flush() error {
 	if len(s.batch) == 0 {
 		return nil
 	}
@@ -197,7 +219,7 @@ func (s *restoring) flush() error {
 	return nil
 }
 
-func (s *restoring) finish() error {
+func (s *sink) finish() error {
 	if err := s.flush(); err != nil {
 		return err
 	}

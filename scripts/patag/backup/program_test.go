@@ -170,7 +170,11 @@ func TestBackupAndRestore(t *testing.T) {
 	if err != nil || len(indexes) != 2 {
 		t.Errorf("indexes of the copy: %v, %v", indexes, err)
 	}
-	r.refused("holds data already", "restore", "--into", "copy")
+	r.must(&c, "restore", "--into", "copy")
+	if !c.Before {
+		t.Errorf("restored again: %+v", c)
+	}
+	r.refused("holds data already", "restore", "--into", "patag")
 	r.must(nil, "verify", "--database", "copy", "--id", m.ID)
 	if _, err := r.client.Database("copy").Collection("batches").DeleteOne(t.Context(), bson.D{{Key: "_id", Value: "b-00007"}}); err != nil {
 		t.Fatal(err)
@@ -200,7 +204,7 @@ func TestInterruptedRestore(t *testing.T) {
 	r.must(nil, "dump")
 	db := r.client.Database("half")
 	for coll, id := range map[string]string{"restore": "restoring", "batches": "b-00001"} {
-		if _, err := db.Collection(coll).InsertOne(t.Context(), bson.D{{Key: "_id", Value: id}}); err != nil {
+		if _, err := db.Collection(coll).InsertOne(t.Context(), bson.D{{Key: "_id", Value: id}, {Key: "backup", Value: "x"}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -230,5 +234,33 @@ func TestCatalogueBeingWritten(t *testing.T) {
 	r.must(&list, "list")
 	if len(list) != 1 || list[0].ID != m.ID {
 		t.Errorf("list: %+v", list)
+	}
+}
+
+// An archive that was replaced, though it is whole in itself, is not restored.
+func TestReplacedArchive(t *testing.T) {
+	r := newRig(t)
+	r.fill(10)
+	var one, two bucket.Manifest
+	r.must(&one, "dump")
+	r.fillMore()
+	r.must(&two, "dump")
+	service, err := api.NewService(t.Context(), r.google.Client("storage/storage/v1/")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := service.Objects.Copy("backups", "production/"+one.ID+"/archive.gz", "backups", "production/"+two.ID+"/archive.gz", nil).Do(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		r.refused("its SHA-256 differs", "restore", "--into", "copy", "--id", two.ID)
+	}
+	r.must(nil, "restore", "--into", "copy", "--id", one.ID)
+}
+
+func (r *rig) fillMore() {
+	r.t.Helper()
+	if _, err := r.client.Database("patag").Collection("batches").InsertOne(r.t.Context(), bson.D{{Key: "_id", Value: "later"}}); err != nil {
+		r.t.Fatal(err)
 	}
 }
