@@ -249,7 +249,7 @@ func TestReplacedArchive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := service.Objects.Copy("backups", "production/"+one.ID+"/archive.gz", "backups", "production/"+two.ID+"/archive.gz", nil).Do(); err != nil {
+	if _, err := service.Objects.Copy("backups", "production/"+one.ID+"/archive.gz", "backups", "production/"+two.ID+"/archive.gz", &api.Object{}).Do(); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
