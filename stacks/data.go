@@ -3,6 +3,7 @@ package stacks
 import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"patag/infra/backup"
 	"patag/infra/catalogue"
 	"patag/infra/ferretdb"
 	"patag/infra/kube"
@@ -10,17 +11,17 @@ import (
 	"patag/infra/redis"
 	"patag/infra/tagserver"
 	"patag/infra/twemproxy"
+	"patag/infra/workloadidentity"
 	"patag/stacks/config"
 )
-
-// database is what the applications keep their configuration and reports in.
-const database = "patag"
 
 // dataServices is what the applications reach the data tier by.
 type dataServices struct {
 	mongoURI     pulumi.StringInput // a secret
 	redisAddress pulumi.StringInput
 	upstreams    []tagserver.Upstream
+	// restored is there when the database was filled from a backup; nil when it is used as it is.
+	restored pulumi.Resource
 }
 
 // dataTier is Redis behind twemproxy, the Mongo store, and the demo catalogue in it if there is one.
@@ -43,7 +44,11 @@ func dataTier(ctx *pulumi.Context, s *config.Settings, g *ground, target *kube.T
 	if err != nil {
 		return nil, err
 	}
-	if demo != "" {
+	restored, err := backups(ctx, s, g, target, uri, ready)
+	if err != nil {
+		return nil, err
+	}
+	if demo != "" && s.Restore == nil {
 		if _, err := catalogue.New(ctx, "catalogue", &catalogue.Args{
 			Target: target, Image: pulumi.String(s.Images.Tag), Content: demo, MongoURI: uri,
 			StorePart: mongo.Part, StorePort: mongo.Port, StoreReady: ready, NodeSelector: onPool(poolStandard),
@@ -52,7 +57,7 @@ func dataTier(ctx *pulumi.Context, s *config.Settings, g *ground, target *kube.T
 		}
 	}
 	return &dataServices{
-		mongoURI: uri, redisAddress: proxy.Address,
+		mongoURI: uri, redisAddress: proxy.Address, restored: restored,
 		upstreams: []tagserver.Upstream{{Part: twemproxy.Part, Port: twemproxy.Port}, {Part: mongo.Part, Port: mongo.Port}},
 	}, nil
 }
@@ -61,7 +66,7 @@ func dataTier(ctx *pulumi.Context, s *config.Settings, g *ground, target *kube.T
 func store(ctx *pulumi.Context, s *config.Settings, g *ground, target *kube.Target) (uri pulumi.StringInput, ready pulumi.Resource, err error) {
 	if s.Engine == config.FerretDB {
 		made, err := ferretdb.New(ctx, "mongo", &ferretdb.Args{
-			Target: target, Image: pulumi.String(s.Images.FerretDB), Database: database, DiskGiB: s.MongoDiskGiB,
+			Target: target, Image: pulumi.String(s.Images.FerretDB), Database: s.Database, DiskGiB: s.MongoDiskGiB,
 			NodeSelector: onPool(poolStandard), Protect: s.ProtectData,
 		})
 		if err != nil {
@@ -70,11 +75,37 @@ func store(ctx *pulumi.Context, s *config.Settings, g *ground, target *kube.Targ
 		return made.URI, made.Ready, nil
 	}
 	made, err := mongo.New(ctx, "mongo", &mongo.Args{
-		Target: target, Image: pulumi.String(s.Images.MongoDB), Database: database, DiskGiB: s.MongoDiskGiB, NodeSelector: onPool(poolStandard),
+		Target: target, Image: pulumi.String(s.Images.MongoDB), Database: s.Database, DiskGiB: s.MongoDiskGiB, NodeSelector: onPool(poolStandard),
 		RootPassword: g.secrets.MongoRootPassword, AppPassword: g.secrets.MongoAppPassword, Keyfile: g.secrets.MongoKeyfile, Protect: s.ProtectData,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	return made.URI, made.Ready, nil
+}
+
+// backups are what production takes, and what a database is filled from. A staging that restores nothing has neither the
+// program nor the account that may read production's backups.
+func backups(ctx *pulumi.Context, s *config.Settings, g *ground, target *kube.Target, uri pulumi.StringInput, ready pulumi.Resource) (pulumi.Resource, error) {
+	if s.Kind != config.Production && s.Restore == nil {
+		return nil, nil
+	}
+	account, err := workloadidentity.New(ctx, "backup", &workloadidentity.Args{
+		Target: target, Project: pulumi.String(s.Project), Google: g.backupAccount, Name: "backup",
+	})
+	if err != nil {
+		return nil, err
+	}
+	args := &backup.Args{
+		Target: target, Image: pulumi.String(s.Images.Backup), ServiceAccount: account.Name, Stack: s.Stack, Bucket: g.backupBucket,
+		MongoURI: uri, StorePart: mongo.Part, StorePort: mongo.Port, StoreReady: ready, Schedule: s.BackupSchedule, NodeSelector: onPool(poolStandard),
+	}
+	if r := s.Restore; r != nil {
+		args.Restore = &backup.Restore{Stack: r.Stack, ID: r.ID, Database: s.Database, Mask: r.Mask}
+	}
+	made, err := backup.New(ctx, "backup", args)
+	if err != nil {
+		return nil, err
+	}
+	return made.Restored, nil
 }

@@ -13,6 +13,7 @@ import (
 // ground is what a platform stands on: the foundation's outputs, or what stands in for them.
 type ground struct {
 	nodeAccount, tagAccount, backupAccount pulumi.StringInput
+	backupBucket                           pulumi.StringInput
 	channel                                pulumi.StringInput
 	addressName, address                   pulumi.StringInput
 	certificateName, host                  pulumi.StringInput
@@ -31,6 +32,7 @@ func standOn(ctx *pulumi.Context, s *config.Settings) (*ground, error) {
 	}
 	g := &ground{
 		nodeAccount: out(outNodeAccount), tagAccount: out(outTagAccount), backupAccount: out(outBackupAccount), channel: out(outChannel),
+		backupBucket: out(outBackupBucket),
 	}
 	if s.Kind == config.Staging {
 		public, err := publicname.New(ctx, s.Stack, &publicname.Args{

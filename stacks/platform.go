@@ -1,6 +1,7 @@
 package stacks
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -49,14 +50,6 @@ func platform(ctx *pulumi.Context, s *config.Settings) error {
 	tags, err := serve(ctx, s, g, target, data)
 	if err != nil {
 		return err
-	}
-	// Nothing runs as it yet but what will: the account exists in the cluster as soon as the cluster does.
-	if s.Kind == config.Production {
-		if _, err := workloadidentity.New(ctx, "backup", &workloadidentity.Args{
-			Target: target, Project: pulumi.String(s.Project), Google: g.backupAccount, Name: "backup",
-		}); err != nil {
-			return err
-		}
 	}
 	if _, err := edge.New(ctx, "edge", &edge.Args{
 		Target: target, Part: tagserver.Part, TargetPort: tagserver.Port, Ready: tags.Ready, HealthPath: "/healthz", CountryHeader: tagserver.CountryHeader,
@@ -143,6 +136,12 @@ func serve(ctx *pulumi.Context, s *config.Settings, g *ground, target *kube.Targ
 	})
 	if err != nil {
 		return nil, err
+	}
+	if data.restored != nil {
+		// No tag server reads a database that is being filled.
+		after := *target
+		after.Ready = append(slices.Clone(target.Ready), data.restored)
+		target = &after
 	}
 	return tagserver.New(ctx, "tag", &tagserver.Args{
 		Target: target, Image: pulumi.String(s.Images.Tag), ServiceAccount: account.Name,

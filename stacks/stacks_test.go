@@ -22,7 +22,7 @@ func digest(name string) string {
 }
 
 func images() string {
-	return fmt.Sprintf(`{"tag":%q,"redis":%q,"nutcracker":%q,"ferretdb":%q}`, digest("tag"), digest("redis"), digest("nutcracker"), digest("ferretdb"))
+	return fmt.Sprintf(`{"tag":%q,"backup":%q,"redis":%q,"nutcracker":%q,"ferretdb":%q}`, digest("tag"), digest("backup"), digest("redis"), digest("nutcracker"), digest("ferretdb"))
 }
 
 // configOf is what a stack runs with: its tracked file, the overlay of the sandbox or not, and what the cloud adds.

@@ -8,6 +8,7 @@ import (
 	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"patag/infra/backup"
 	"patag/infra/backupstore"
 	"patag/infra/catalogue"
 	"patag/infra/cluster"
@@ -47,6 +48,7 @@ func of[A any, C any](make func(*pulumi.Context, string, *A, ...pulumi.ResourceO
 // TestIncompleteArguments: nil and empty arguments are errors that name the component, and register nothing.
 func TestIncompleteArguments(t *testing.T) {
 	for name, pair := range map[string][2]constructor{
+		"backup":           {of(backup.New, nil), of(backup.New, &backup.Args{})},
 		"backupstore":      {of(backupstore.New, nil), of(backupstore.New, &backupstore.Args{})},
 		"catalogue":        {of(catalogue.New, nil), of(catalogue.New, &catalogue.Args{})},
 		"cluster":          {of(cluster.New, nil), of(cluster.New, &cluster.Args{})},

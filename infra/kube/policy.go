@@ -67,6 +67,17 @@ func ToDNS() *networkingv1.NetworkPolicyEgressRuleArgs {
 	return &networkingv1.NetworkPolicyEgressRuleArgs{Ports: append(ports("UDP", []int{53}), ports("TCP", []int{53})...)}
 }
 
+// ToGoogle lets connections to Google's APIs out, whose addresses change, and to the metadata server, which hands out tokens: at
+// its own address, and at the one where GKE's proxy for it listens when Dataplane V2 is off.
+func ToGoogle() networkingv1.NetworkPolicyEgressRuleArray {
+	to := func(cidr string, numbers ...int) *networkingv1.NetworkPolicyEgressRuleArgs {
+		return &networkingv1.NetworkPolicyEgressRuleArgs{Ports: ports("TCP", numbers), To: networkingv1.NetworkPolicyPeerArray{
+			&networkingv1.NetworkPolicyPeerArgs{IpBlock: &networkingv1.IPBlockArgs{Cidr: pulumi.String(cidr)}},
+		}}
+	}
+	return networkingv1.NetworkPolicyEgressRuleArray{to("0.0.0.0/0", 443), to("169.254.169.254/32", 80), to("169.254.169.252/32", 988)}
+}
+
 // Policy is the NetworkPolicy of a part: what comes in and goes out beside it is refused. A nil list allows nothing.
 func (t *Target) Policy(part string, in networkingv1.NetworkPolicyIngressRuleArray, out networkingv1.NetworkPolicyEgressRuleArray) *networkingv1.NetworkPolicyArgs {
 	spec := &networkingv1.NetworkPolicySpecArgs{

@@ -6,6 +6,7 @@
 // Every image runs as user 65532 and works with a read-only root; /tmp and /data are the places to mount.
 //
 //	tag       /tag         ports 8080 (traffic), 8081 (health, metrics)
+//	backup    /backup      runs once; see package backup/command
 //	redis     /usr/bin/redis-server, /usr/bin/redis-cli; port 6379; data in /data
 //	nutcracker /usr/sbin/nutcracker; port 22121 as configured; give it -c FILE
 //	ferretdb  /ferretdb (serve, probe); port 27017; data in /data
@@ -41,7 +42,7 @@ type Options struct {
 }
 
 // Names of the images, sorted.
-var Names = []string{"ferretdb", "nutcracker", "redis", "tag"}
+var Names = []string{"backup", "ferretdb", "nutcracker", "redis", "tag"}
 
 // layoutVersion changes when the same inputs would make another image than before: cached images are then built anew.
 const layoutVersion = "2"
@@ -57,6 +58,7 @@ type recipe struct {
 
 var recipes = map[string]recipe{
 	"tag":        goProgram("tag", "./app/tag"),
+	"backup":     goProgram("backup", "./app/backup"),
 	"redis":      redisImage,
 	"nutcracker": nutcrackerImage,
 	"ferretdb":   ferretImage,

@@ -145,7 +145,7 @@ func checkFiles(t *testing.T, name string, img v1.Image) {
 		have[strings.TrimSuffix(h.Name, "/")] = h
 	}
 	for _, p := range append([]string{"etc/passwd", "tmp", "data"}, map[string][]string{
-		"tag": {"tag", "etc/ssl/certs/ca-certificates.crt"}, "ferretdb": {"ferretdb"},
+		"tag": {"tag", "etc/ssl/certs/ca-certificates.crt"}, "ferretdb": {"ferretdb"}, "backup": {"backup", "etc/ssl/certs/ca-certificates.crt"},
 		"redis":      {"usr/bin/redis-server", "usr/bin/redis-cli", "lib64/ld-linux-x86-64.so.2", "lib/x86_64-linux-gnu/libc.so.6", "usr/share/doc/redis-tools/copyright"},
 		"nutcracker": {"usr/sbin/nutcracker", "lib/x86_64-linux-gnu/libyaml-0.so.2"},
 	}[name]...) {

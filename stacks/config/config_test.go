@@ -15,7 +15,7 @@ func good() map[string]string {
 	image := func(name string) string { return "r.example.com/p/" + name + "@sha256:" + strings.Repeat("0", 64) }
 	return map[string]string{
 		"patag:kind": "production", "gcp:project": "patag-sandbox", "gcp:region": "europe-west1",
-		"patag:images":       `{"tag":"` + image("tag") + `","redis":"` + image("redis") + `","nutcracker":"` + image("nutcracker") + `","ferretdb":"` + image("ferretdb") + `"}`,
+		"patag:images":       `{"tag":"` + image("tag") + `","backup":"` + image("backup") + `","redis":"` + image("redis") + `","nutcracker":"` + image("nutcracker") + `","ferretdb":"` + image("ferretdb") + `"}`,
 		"patag:mongodbImage": image("mongo"),
 	}
 }
@@ -112,7 +112,7 @@ func TestDefaults(t *testing.T) {
 		v := reflect.ValueOf(*production).Field(i)
 		empty := map[string]bool{ // the foundation's, and what has no value unless it is given
 			"Domain": true, "HostLabel": true, "AlertEmail": true, "Repository": true, "BackupLocation": true, "BackupRetentionDays": true,
-			"BackupVersionDays": true, "FoundationStack": true, "Foundation": true, "zone": true,
+			"BackupVersionDays": true, "FoundationStack": true, "Foundation": true, "zone": true, "Restore": true,
 		}[f.Name]
 		if v.IsZero() != empty {
 			t.Errorf("%s of a production with defaults is %v", f.Name, v)

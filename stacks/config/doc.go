@@ -78,6 +78,9 @@ type Settings struct {
 	TagCPUTarget    int
 	RequestLimit    int
 	RequestLog      float64
+	Database        string
+	BackupSchedule  string
+	Restore         *Restore
 	Catalogue       string
 	CatalogueFile   string
 	DemoPlacement   string
@@ -99,10 +102,17 @@ type Pool struct {
 // Images are image references by digest.
 type Images struct {
 	Tag        string `json:"tag"`
+	Backup     string `json:"backup"`
 	Redis      string `json:"redis"`
 	Nutcracker string `json:"nutcracker"`
 	FerretDB   string `json:"ferretdb"`
 	MongoDB    string `json:"mongodb"`
+}
+
+// Restore is the backup that the database is made from.
+type Restore struct {
+	Stack, ID string
+	Mask      bool
 }
 
 // FoundationValues stand in for the foundation stack where there is none to refer to: they are its outputs.

@@ -231,7 +231,7 @@ func images(s *Settings, raw string) error {
 		return err
 	}
 	for _, image := range []struct{ name, ref string }{
-		{"tag", found.Tag}, {"redis", found.Redis}, {"nutcracker", found.Nutcracker}, {"ferretdb", found.FerretDB}, {"mongodb", found.MongoDB},
+		{"tag", found.Tag}, {"backup", found.Backup}, {"redis", found.Redis}, {"nutcracker", found.Nutcracker}, {"ferretdb", found.FerretDB}, {"mongodb", found.MongoDB},
 	} {
 		if image.ref == "" {
 			continue // which ones are needed depends on the engine: relations
@@ -253,6 +253,33 @@ func mongodbImage(s *Settings, raw string) error {
 	}
 	if s.Images.MongoDB == "" {
 		s.Images.MongoDB = raw
+	}
+	return nil
+}
+
+var restorePattern = regexp.MustCompile(`^([a-z][a-z0-9-]{0,50})/(\d{8}T\d{6}Z-[0-9a-f]{6})$`)
+
+// restoreFrom reads STACK/ID, and STACK/ID+masked.
+func restoreFrom(s *Settings, raw string) error {
+	name, masked := strings.CutSuffix(raw, "+masked")
+	m := restorePattern.FindStringSubmatch(name)
+	if m == nil {
+		return errors.New("it must be STACK/ID of a backup, such as production/20261231T235959Z-0a1b2c, and +masked after it for pseudonyms")
+	}
+	s.Restore = &Restore{Stack: m[1], ID: m[2], Mask: masked}
+	return nil
+}
+
+// cronSchedule checks five fields of numbers, stars, ranges, lists and steps; the API server checks their bounds.
+func cronSchedule(v string) error {
+	fields := strings.Fields(v)
+	for _, f := range fields {
+		if strings.Trim(f, "0123456789*/,-") != "" {
+			return fmt.Errorf("%q is no field of a schedule; five fields as in cron, UTC", f)
+		}
+	}
+	if len(fields) != 5 {
+		return errors.New("it must have five fields as in cron, UTC: minute hour day month weekday")
 	}
 	return nil
 }

@@ -93,6 +93,9 @@ func (s *Settings) neededImages() (problems []problem) {
 	if s.Engine == FerretDB {
 		needed = append(needed, struct{ name, ref string }{"ferretdb", s.Images.FerretDB})
 	}
+	if s.Kind == Production || s.Restore != nil {
+		needed = append(needed, struct{ name, ref string }{"backup", s.Images.Backup})
+	}
 	var missing []string
 	for _, image := range needed {
 		if image.ref == "" {

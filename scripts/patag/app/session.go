@@ -134,7 +134,7 @@ func (s *Session) check() error {
 var pendingImages = func() string {
 	digest := "@sha256:" + strings.Repeat("0", 64)
 	refs := map[string]string{}
-	for _, name := range []string{"tag", "redis", "nutcracker", "ferretdb"} {
+	for _, name := range []string{"tag", "backup", "redis", "nutcracker", "ferretdb"} {
 		refs[name] = "pending/" + name + digest
 	}
 	raw, _ := json.Marshal(refs)
