@@ -130,7 +130,7 @@ func (a *app) build(ctx context.Context) error {
 
 // publish puts a snapshot to use. Decisions of the moment still count into the old tally, which is drained until they are over.
 func (a *app) publish(ctx context.Context, s *inventory.Snapshot) {
-	st := &server.State{Snapshot: s, Tally: counters.NewTally(s), HardCaps: a.caps.View(ctx, s)}
+	st := &server.State{Snapshot: s, Tally: counters.NewTally(s), Delivery: a.caps.View(ctx, s)}
 	a.tallies.add(st.Tally)
 	a.server.Publish(st)
 }

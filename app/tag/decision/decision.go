@@ -1,17 +1,16 @@
-// Package decision walks a placement's waterfall for one request and says which creative of which line item fills it, or why
-// nothing does. In go a Snapshot and a Request in numbers; out comes a Decision, and a Trace of every candidate if asked for:
-// the trace is written by the same code that decides, so that an explanation cannot tell another story. It does no I/O itself:
-// frequency caps are asked once per decision through an interface, hard caps are reserved from what this process already holds.
+// Package decision walks a placement's waterfall for one request and says what fills it, or why nothing does: a creative of a line
+// item, a bid, and which third-party tags the browser tries first. In go a Snapshot and a Request in numbers; out comes a Decision,
+// and a Trace of every candidate if asked for: the trace is written by the same code that decides, so that an explanation cannot
+// tell another story. It does no I/O itself: frequency caps are asked once per decision and demand sources once per auction step,
+// through interfaces; goals, budgets and hard caps are answered from what this process already holds.
 package decision
 
 import (
 	"context"
-	"math/bits"
 	"net/netip"
 	"sync"
 	"time"
 
-	"patag/app/tag/catalogue"
 	"patag/app/tag/inventory"
 	"patag/app/tag/privacy"
 )
@@ -38,8 +37,8 @@ type Request struct {
 	// Privacy says what may be done with this visitor, and what of it; Visitor is what bid requests may tell of him.
 	Privacy *privacy.Permissions
 	Visitor Visitor
-	// Excluded are exclusion groups that ads on this page view have taken.
-	Excluded []string
+	// Excluded are exclusion groups that ads on this page view have taken: see Decision.Groups and Snapshot.Group.
+	Excluded []uint32
 	// Seed decides every random pick: the same seed gives the same decision.
 	Seed uint64
 }
@@ -57,18 +56,28 @@ type Visitor struct {
 type Decision struct {
 	Filled   bool
 	House    bool
-	Step     int // index in the waterfall
+	Step     int // index in the waterfall; -1 when nothing filled
 	Item     *inventory.Item
 	Creative *inventory.Creative
-	// Slot counts this fill, or this no-fill.
+	// Waterfall that was walked: the placement's own or that of the arm that the visitor is in.
+	Waterfall *inventory.Waterfall
+	// Slot counts a fill by a line item, within the waterfall.
 	Slot   int
-	NoFill Reason // why nothing filled; None when filled
+	NoFill Reason // why nothing filled; None when filled. Offered: nothing but Tags can fill
 	// Bid that filled, where Item and Creative are nil.
 	Bid *Answer
 	// Tags that the browser tries, in this order, before it shows the fill: each passes back or ends the chain.
 	Tags []TagStep
+	// Sources are the demand sources of auction steps that were come to, and what became of each.
+	Sources []SourceOutcome
 	// Arm is experiment/arm that the visitor is in, "" outside of experiments.
 	Arm string
+}
+
+// SourceOutcome is what became of a demand source; Ordinal is its own in the waterfall.
+type SourceOutcome struct {
+	Ordinal int
+	Outcome Reason
 }
 
 // TagStep is a client-side step of the chain.
@@ -79,6 +88,21 @@ type TagStep struct {
 	Deadline time.Duration
 }
 
+// Groups are the exclusion groups that the fill takes: further placements of the same page view have them in Request.Excluded.
+func (d *Decision) Groups(s *inventory.Snapshot) []uint32 {
+	switch {
+	case d.Item != nil:
+		return d.Item.Groups
+	case d.Bid != nil:
+		var out []uint32
+		for _, domain := range d.Bid.Domains {
+			out = append(out, s.DomainGroups(domain)...)
+		}
+		return out
+	}
+	return nil
+}
+
 // FrequencyCaps answers which items have shown often enough to a user.
 type FrequencyCaps interface {
 	// Over sets over[i] for each item of items whose caps the user has used up. It must return within its own time budget
@@ -86,47 +110,72 @@ type FrequencyCaps interface {
 	Over(ctx context.Context, user uint64, now int64, items []*inventory.Item, over []bool)
 }
 
-// HardCaps hands out impressions of items with a hard cap.
-type HardCaps interface {
-	// Reserve takes one impression of the item's cap, or says that none can be had. It must not block.
+// Delivery knows how far line items are with what was booked, and hands out what is left. It does no I/O and must not block.
+type Delivery interface {
+	// Open says whether an item may show now: Eligible, or Paced, BudgetUsedUp or ClicksUsedUp. It is asked only for items with a
+	// GoalIndex. Pacing lets a share of the requests pass: seed, the request's, mixed with the item's GoalIndex decides which, so that
+	// the same request gets the same answer.
+	Open(item *inventory.Item, seed uint64) Reason
+	// Reserve takes one impression of the item's hard cap, or says that none can be had. It is asked only for items with a CapIndex.
 	Reserve(item *inventory.Item) bool
+}
+
+// Engine is what decisions ask beyond their request. Auctions may be nil: then auction steps ask nobody, as in previews.
+type Engine struct {
+	Frequency FrequencyCaps
+	Delivery  Delivery
+	Auctions  Auctions
 }
 
 // scratch is the working memory of one decision, reused.
 type scratch struct {
-	reasons []Reason // by Candidate.Ordinal
+	r *Request
+	w *inventory.Waterfall
+	// reasons by ordinal: of candidates, then of sources.
+	reasons []Reason
 	capped  []*inventory.Item
-	ordinal []int
+	ordinal []int32
 	over    []bool
+	rng     random
+	// What is worked out of the page only when something asks for it.
+	categories                inventory.Categories
+	words                     []byte
+	haveCategories, haveWords bool
+	auctions                  []auction
+	early                     *early
+	reachedStep, reachedGroup int // the last unit that was come to
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // Decide walks the waterfall. trace may be nil.
-func Decide(ctx context.Context, r *Request, frequency FrequencyCaps, hard HardCaps, trace *Trace) Decision {
-	p := r.Placement
-	d := Decision{Step: -1}
+func (e *Engine) Decide(ctx context.Context, r *Request, trace *Trace) Decision {
+	return e.decide(ctx, r, trace, nil)
+}
+
+func (e *Engine) decide(ctx context.Context, r *Request, trace *Trace, asked *early) Decision {
+	w := assign(r)
+	d := Decision{Step: -1, Waterfall: w, Arm: w.Arm}
 	switch {
-	case p.Paused:
+	case r.Placement.Paused:
 		d.NoFill = PlacementPaused
-	case p.Candidates == 0:
+	case w.Outcomes == 0:
 		d.NoFill = NothingBooked
 	default:
 		s := scratches.Get().(*scratch)
-		s.judge(r)
-		s.ask(ctx, r, frequency)
-		s.pick(r, hard, &d)
+		s.begin(r, w)
+		s.early = asked
+		s.judge(e.Delivery)
+		s.ask(ctx, e.Frequency)
+		s.walk(ctx, e, &d)
+		s.settle(e, &d)
 		if !d.Filled {
 			d.NoFill = s.furthest()
 		}
 		if trace != nil {
-			trace.record(p, s.reasons, &d)
+			trace.record(s, &d)
 		}
-		s.capped = s.capped[:0]
-		scratches.Put(s)
-	}
-	if !d.Filled {
-		d.Slot = p.Slot + 1 + int(d.NoFill)
+		s.end()
 	}
 	if trace != nil {
 		trace.finish(r, &d)
@@ -134,150 +183,44 @@ func Decide(ctx context.Context, r *Request, frequency FrequencyCaps, hard HardC
 	return d
 }
 
-// judge says for every candidate why the request alone rules it out; Eligible where it does not.
-func (s *scratch) judge(r *Request) {
-	p := r.Placement
-	if cap(s.reasons) < p.Candidates {
-		s.reasons = make([]Reason, p.Candidates)
+// assign picks the visitor's waterfall: by user, else by page view, else at random, and always the same for the same.
+func assign(r *Request) *inventory.Waterfall {
+	e := r.Placement.Experiment
+	if e == nil {
+		return &r.Placement.Waterfall
 	}
-	s.reasons = s.reasons[:p.Candidates]
+	who := r.User
+	if who == 0 {
+		who = r.PageView
+	}
+	if who == 0 {
+		who = r.Seed
+	}
+	rng := random(who ^ e.Salt)
+	at := uint32(rng.below(100))
+	for i := range e.Arms {
+		if at < e.Arms[i].UpTo {
+			return e.Arms[i].Waterfall
+		}
+	}
+	return &r.Placement.Waterfall
+}
+
+func (s *scratch) begin(r *Request, w *inventory.Waterfall) {
+	s.r, s.w, s.rng = r, w, random(r.Seed)
+	if cap(s.reasons) < w.Outcomes {
+		s.reasons = make([]Reason, w.Outcomes)
+	}
+	s.reasons = s.reasons[:w.Outcomes]
 	s.capped, s.ordinal = s.capped[:0], s.ordinal[:0]
-	for i := range p.Steps {
-		for j := range p.Steps[i].Groups {
-			g := &p.Steps[i].Groups[j]
-			for k := range g.Candidates {
-				c := &g.Candidates[k]
-				reason := judge(r, c)
-				s.reasons[c.Ordinal] = reason
-				if reason == Eligible && len(c.Item.Frequency) > 0 {
-					if r.User == 0 {
-						s.reasons[c.Ordinal] = FrequencyUnknownUser
-						continue
-					}
-					s.capped = append(s.capped, c.Item)
-					s.ordinal = append(s.ordinal, c.Ordinal)
-				}
-			}
-		}
-	}
+	s.haveCategories, s.haveWords = false, false
+	s.reachedStep, s.reachedGroup = -1, -1
 }
 
-func judge(r *Request, c *inventory.Candidate) Reason {
-	if c.Barred != inventory.NotBarred {
-		return barReasons[c.Barred]
-	}
-	t := &c.Item.Targeting
-	switch {
-	case !c.Item.InFlight(r.Now):
-		return OutOfFlight
-	case !t.CountryOK(r.Country):
-		return Country
-	case !t.DeviceOK(r.Device):
-		return Device
-	case !t.KeyValuesOK(r.KeyValues):
-		return KeyValues
-	}
-	return Eligible
-}
-
-// ask looks all frequency caps up at once: one round trip per decision, and none for requests that meet no capped item.
-func (s *scratch) ask(ctx context.Context, r *Request, frequency FrequencyCaps) {
-	n := len(s.capped)
-	if n == 0 {
-		return
-	}
-	if cap(s.over) < n {
-		s.over = make([]bool, n)
-	}
-	s.over = s.over[:n]
-	clear(s.over)
-	frequency.Over(ctx, r.User, r.Now, s.capped, s.over)
-	for i, over := range s.over {
-		if over {
-			s.reasons[s.ordinal[i]] = FrequencyCapped
-		}
-	}
-}
-
-// pick takes the first group with an eligible candidate. A candidate whose hard cap cannot be reserved falls out, and the pick
-// is made anew among the rest.
-func (s *scratch) pick(r *Request, hard HardCaps, d *Decision) {
-	rng := random(r.Seed)
-	for i := range r.Placement.Steps {
-		step := &r.Placement.Steps[i]
-		for j := range step.Groups {
-			g := &step.Groups[j]
-			for {
-				c := s.draw(g, &rng)
-				if c == nil {
-					break
-				}
-				if c.Item.CapIndex >= 0 && !hard.Reserve(c.Item) {
-					s.reasons[c.Ordinal] = HardCapped
-					continue
-				}
-				n := drawCreative(c, &rng)
-				s.reasons[c.Ordinal] = Filled
-				d.Filled, d.House, d.Step, d.Item = true, step.Kind == catalogue.House, i, c.Item
-				d.Creative, d.Slot = c.Creatives[n].Creative, c.Slot+n
-				return
-			}
-		}
-	}
-}
-
-// draw picks by weight among the eligible candidates of a group; in a group by price, among those of the best price.
-func (s *scratch) draw(g *inventory.Group, rng *random) *inventory.Candidate {
-	var total uint64
-	best := int64(-1)
-	for i := range g.Candidates {
-		c := &g.Candidates[i]
-		if s.reasons[c.Ordinal] != Eligible {
-			continue
-		}
-		if g.ByPrice {
-			if best >= 0 && c.Item.BaseMicros < best {
-				break // sorted: the rest is cheaper
-			}
-			best = c.Item.BaseMicros
-		}
-		total += uint64(c.Item.Weight)
-	}
-	if total == 0 {
-		return nil
-	}
-	at := rng.below(total)
-	for i := range g.Candidates {
-		c := &g.Candidates[i]
-		if s.reasons[c.Ordinal] != Eligible {
-			continue
-		}
-		if w := uint64(c.Item.Weight); at >= w {
-			at -= w
-			continue
-		}
-		return c
-	}
-	return nil
-}
-
-func drawCreative(c *inventory.Candidate, rng *random) int {
-	if len(c.Creatives) == 1 {
-		return 0
-	}
-	var total uint64
-	for i := range c.Creatives {
-		total += uint64(c.Creatives[i].Weight)
-	}
-	at := rng.below(total)
-	for i := range c.Creatives {
-		if w := uint64(c.Creatives[i].Weight); at >= w {
-			at -= w
-			continue
-		}
-		return i
-	}
-	return len(c.Creatives) - 1
+func (s *scratch) end() {
+	clear(s.auctions) // bids are large and not to be kept alive by the pool
+	s.auctions, s.early, s.r, s.w = s.auctions[:0], nil, nil, nil
+	scratches.Put(s)
 }
 
 // furthest is the reason of the candidate that came furthest: what an ad-ops person would have to change to get a fill.
@@ -289,21 +232,4 @@ func (s *scratch) furthest() Reason {
 		}
 	}
 	return out
-}
-
-// random is splitmix64: a few instructions, no shared state, good enough for weights.
-type random uint64
-
-func (r *random) next() uint64 {
-	*r += 0x9e3779b97f4a7c15
-	z := uint64(*r)
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
-
-// below is uniform in [0, n) but for a bias of n/2^64.
-func (r *random) below(n uint64) uint64 {
-	hi, _ := bits.Mul64(r.next(), n)
-	return hi
 }

@@ -65,6 +65,8 @@ func (s seen) Over(_ context.Context, _ uint64, _ int64, items []*inventory.Item
 // usedUp is hard caps from a list.
 type usedUp []string
 
+func (u usedUp) Open(*inventory.Item, uint64) Reason { return Eligible }
+
 func (u usedUp) Reserve(it *inventory.Item) bool {
 	for _, id := range u {
 		if id == it.ID {
@@ -119,7 +121,7 @@ func run(t *testing.T, s *inventory.Snapshot, c *testCase, seed uint64) {
 		}
 	}
 	var trace Trace
-	d := Decide(t.Context(), &r, seen(c.Request.Seen), usedUp(c.Request.UsedUp), &trace)
+	d := (&Engine{Frequency: seen(c.Request.Seen), Delivery: usedUp(c.Request.UsedUp)}).Decide(t.Context(), &r, &trace)
 	e := &c.Expect
 	if got := trace.LineItem; got != e.LineItem {
 		t.Fatalf("seed %d: filled by %q, want %q; %+v", seed, got, e.LineItem, trace)
@@ -146,7 +148,7 @@ func run(t *testing.T, s *inventory.Snapshot, c *testCase, seed uint64) {
 		}
 	}
 	// The same decision without a trace must be the same.
-	if plain := Decide(t.Context(), &r, seen(c.Request.Seen), usedUp(c.Request.UsedUp), nil); !reflect.DeepEqual(plain, d) {
+	if plain := (&Engine{Frequency: seen(c.Request.Seen), Delivery: usedUp(c.Request.UsedUp)}).Decide(t.Context(), &r, nil); !reflect.DeepEqual(plain, d) {
 		t.Errorf("without a trace: %+v, with: %+v", plain, d)
 	}
 }
@@ -157,7 +159,7 @@ func TestWeights(t *testing.T) {
 	const n = 40000
 	items, creatives := map[string]int{}, map[string]int{}
 	for seed := range uint64(n) {
-		d := Decide(t.Context(), &Request{Placement: s.Placement("story"), Now: 1, Seed: seed * 0x9e3779b97f4a7c15}, seen{}, usedUp{}, nil)
+		d := (&Engine{Frequency: seen{}, Delivery: usedUp{}}).Decide(t.Context(), &Request{Placement: s.Placement("story"), Now: 1, Seed: seed * 0x9e3779b97f4a7c15}, nil)
 		items[d.Item.ID]++
 		creatives[d.Creative.ID]++
 	}
@@ -172,44 +174,14 @@ func TestWeights(t *testing.T) {
 	near("story-b", creatives["story-b"], n/16)
 }
 
-// Every counter that a decision names lies within its placement's or candidate's own.
-func TestSlotsAreOwnAndDistinct(t *testing.T) {
-	s := snapshot(t)
-	owner := map[int]string{}
-	claim := func(slot int, who string) {
-		if slot < 0 || slot >= s.Slots {
-			t.Errorf("%s counts in slot %d of %d", who, slot, s.Slots)
-		}
-		if old, ok := owner[slot]; ok {
-			t.Errorf("slot %d belongs to %s and %s", slot, old, who)
-		}
-		owner[slot] = who
-	}
-	for _, p := range s.Placements {
-		for i := range 1 + inventory.NoFillSlots {
-			claim(p.Slot+i, p.ID)
-		}
-		for i := range p.Steps {
-			for j := range p.Steps[i].Groups {
-				for _, c := range p.Steps[i].Groups[j].Candidates {
-					for k := range c.Creatives {
-						claim(c.Slot+k, p.ID+"/"+c.Item.ID)
-					}
-				}
-			}
-		}
-	}
-}
-
 func BenchmarkDecide(b *testing.B) {
 	s := snapshot(b)
 	r := Request{Placement: s.Placement("top"), Now: time.Date(2026, 5, 15, 0, 0, 0, 0, time.UTC).Unix(), Country: inventory.ParseCountry("IT"), Device: inventory.Desktop}
-	var none FrequencyCaps = seen{}
-	var free HardCaps = usedUp{}
+	e := Engine{Frequency: seen{}, Delivery: usedUp{}}
 	ctx := b.Context()
 	b.ReportAllocs()
 	for b.Loop() {
 		r.Seed++
-		Decide(ctx, &r, none, free, nil)
+		e.Decide(ctx, &r, nil)
 	}
 }

@@ -10,6 +10,7 @@ const (
 	None Reason = iota
 	PlacementPaused
 	NothingBooked
+	NotAsked // a source of a step that was not come to
 	Paused
 	BlockedByPublisher
 	BlockedByAdvertiser
@@ -35,6 +36,7 @@ const (
 	BadBid
 	NoBid
 	BlockedSeat
+	NotInDeal // the bid names a deal that is not open to its seat or advertiser, or not at this time
 	BelowFloor
 	FrequencyUnknownUser
 	FrequencyCapped
@@ -42,6 +44,7 @@ const (
 	BudgetUsedUp
 	Paced // held back to spread the goal over the flight
 	HardCapped
+	Offered  // a tag that the browser tries first; as a no-fill: only tags are left to fill
 	Eligible // ruled out by nothing, and another one was picked
 	Filled
 
@@ -49,19 +52,19 @@ const (
 )
 
 var reasonTexts = [reasonCount]string{
-	None: "none", PlacementPaused: "placement_paused", NothingBooked: "nothing_booked", Paused: "paused",
+	None: "none", PlacementPaused: "placement_paused", NothingBooked: "nothing_booked", NotAsked: "not_asked", Paused: "paused",
 	BlockedByPublisher: "blocked_by_publisher", BlockedByAdvertiser: "blocked_by_advertiser", OutOfFlight: "out_of_flight",
 	DayPart: "day_part", Country: "country", Region: "region", Device: "device", Browser: "browser", System: "system", Site: "site",
 	Page: "page", Category: "category", KeyValues: "key_values", BlockedCategory: "blocked_category",
 	BlockedKeyword: "blocked_keyword", ExclusionGroup: "exclusion_group", NotPermitted: "not_permitted", OverQPS: "over_qps",
 	BreakerOpen: "breaker_open", SourceFailed: "source_failed", TimedOut: "timed_out", BadBid: "bad_bid", NoBid: "no_bid",
-	BlockedSeat: "blocked_seat", BelowFloor: "below_floor", ClicksUsedUp: "clicks_used_up", BudgetUsedUp: "budget_used_up", Paced: "paced",
-	FrequencyUnknownUser: "frequency_unknown_user", FrequencyCapped: "frequency_capped", HardCapped: "hard_cap",
+	BlockedSeat: "blocked_seat", NotInDeal: "not_in_deal", BelowFloor: "below_floor", ClicksUsedUp: "clicks_used_up", BudgetUsedUp: "budget_used_up", Paced: "paced",
+	FrequencyUnknownUser: "frequency_unknown_user", FrequencyCapped: "frequency_capped", HardCapped: "hard_cap", Offered: "offered",
 	Eligible: "outranked", Filled: "filled",
 }
 
-// A placement must have a counter for each reason.
-const _ = uint(inventory.NoFillSlots - int(reasonCount))
+// Reasons is how many there are: values lie below it.
+const Reasons = int(reasonCount)
 
 func (r Reason) String() string {
 	if int(r) < len(reasonTexts) {
@@ -79,7 +82,16 @@ func NoFillReasons() []Reason {
 	return out
 }
 
+// Asked says whether a demand source with this outcome was sent a bid request.
+func (r Reason) Asked() bool {
+	switch r {
+	case NotAsked, Paused, NotPermitted, OverQPS, BreakerOpen, OutOfFlight, DayPart, Country, Region, Device, Browser, System, Site, Page, Category, KeyValues:
+		return false
+	}
+	return true
+}
+
 var barReasons = [...]Reason{
-	inventory.BarPaused: Paused, inventory.BarPublisher: BlockedByPublisher,
-	inventory.BarSite: BlockedByAdvertiser, inventory.BarFloor: BelowFloor,
+	inventory.BarPaused: Paused, inventory.BarPublisher: BlockedByPublisher, inventory.BarSite: BlockedByAdvertiser,
+	inventory.BarCategory: BlockedCategory, inventory.BarKeyword: BlockedKeyword, inventory.BarTarget: Site, inventory.BarFloor: BelowFloor,
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"patag/app/tag/decision"
 	"patag/app/tag/inventory"
 )
 
@@ -52,7 +53,7 @@ func New(rdb redis.Cmdable, log *slog.Logger) *Manager {
 	return &Manager{redis: rdb, log: log, kick: make(chan struct{}, 1), leases: map[string]*lease{}}
 }
 
-// View is the leases of one snapshot's items. It implements decision.HardCaps.
+// View is the leases of one snapshot's items. It implements decision.Delivery.
 type View struct {
 	leases []*lease
 	kick   chan struct{}
@@ -80,7 +81,10 @@ func (m *Manager) View(ctx context.Context, s *inventory.Snapshot) *View {
 	return v
 }
 
-// Reserve implements decision.HardCaps.
+// Open lets everything pass: goals and budgets are not kept here.
+func (v *View) Open(*inventory.Item, uint64) decision.Reason { return decision.Eligible }
+
+// Reserve implements decision.Delivery.
 func (v *View) Reserve(it *inventory.Item) bool {
 	l := v.leases[it.CapIndex]
 	// Compare and swap, not a decrement that is taken back: a refill or a return in between would see a number that is not true.

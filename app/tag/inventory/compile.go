@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
-	"strings"
 	"time"
 
 	"patag/app/tag/catalogue"
@@ -12,21 +11,32 @@ import (
 
 type builder struct {
 	s           *Snapshot
-	c           *catalogue.Catalogue
-	advertisers map[string]*catalogue.Advertiser
-	publishers  map[string]*catalogue.Publisher
-	sites       map[string]*catalogue.Site
+	advertisers map[string]*advertiser
+	publishers  map[string]*Publisher
+	sites       map[string]*Site
 	campaigns   map[string]*catalogue.Campaign
+	partners    map[string]*catalogue.DemandPartner
+	creatives   map[string]*catalogue.Creative
+	zones       map[string]*zone
+	deals       map[string][]*Deal // by placement
 	// byPlacement has the items that may show in a placement, in the catalogue's order.
-	byPlacement map[string][]*booked
+	byPlacement [][]*booked
+	shapes      map[string]int
+	fits        map[fitKey]fit
+	words       map[string][]byte // of creatives' texts, by id
+}
+
+type advertiser struct {
+	*catalogue.Advertiser
+	avoid *Avoid
 }
 
 // booked is an item with what the compiler needs beyond it.
 type booked struct {
-	item      *Item
-	doc       *catalogue.LineItem
-	paused    bool
-	creatives []WeightedCreative
+	item       *Item
+	advertiser *advertiser
+	paused     bool
+	creatives  []WeightedCreative
 }
 
 // Compile validates a catalogue and compiles it. The error is catalogue.Problems when the documents are at fault: then there
@@ -35,27 +45,14 @@ func Compile(c *catalogue.Catalogue, version int64, now time.Time) (*Snapshot, e
 	if err := catalogue.Validate(c); err != nil {
 		return nil, err
 	}
-	b := &builder{
-		s: &Snapshot{
-			Version: version, Built: now, Currency: c.Settings.Currency,
-			placements: make(map[string]*Placement, len(c.Placements)),
-			creatives:  make(map[string]*Creative, len(c.Creatives)),
-			items:      make(map[string]*Item, len(c.LineItems)),
-			keyValues:  make(map[KeyValue]uint32),
-		},
-		c:           c,
-		advertisers: index(c.Advertisers, func(d *catalogue.Advertiser) string { return d.ID }),
-		publishers:  index(c.Publishers, func(d *catalogue.Publisher) string { return d.ID }),
-		sites:       index(c.Sites, func(d *catalogue.Site) string { return d.ID }),
-		campaigns:   index(c.Campaigns, func(d *catalogue.Campaign) string { return d.ID }),
-		byPlacement: make(map[string][]*booked, len(c.Placements)),
-	}
-	for i := range c.Creatives {
-		cr, err := compileCreative(&c.Creatives[i])
-		if err != nil {
-			return nil, fmt.Errorf("creative %q: %w", c.Creatives[i].ID, err)
-		}
-		b.s.creatives[cr.ID] = cr
+	return compile(c, version, now)
+}
+
+// compile takes a catalogue that Validate has found sound.
+func compile(c *catalogue.Catalogue, version int64, now time.Time) (*Snapshot, error) {
+	b := newBuilder(c, version, now)
+	if err := b.parties(c); err != nil {
+		return nil, err
 	}
 	for i := range c.LineItems {
 		if err := b.item(&c.LineItems[i]); err != nil {
@@ -63,11 +60,106 @@ func Compile(c *catalogue.Catalogue, version int64, now time.Time) (*Snapshot, e
 		}
 	}
 	for i := range c.Placements {
-		if err := b.placement(&c.Placements[i]); err != nil {
+		if err := b.placement(&c.Placements[i], b.s.Placements[i]); err != nil {
 			return nil, fmt.Errorf("placement %q: %w", c.Placements[i].ID, err)
 		}
 	}
 	return b.s, nil
+}
+
+func newBuilder(c *catalogue.Catalogue, version int64, now time.Time) *builder {
+	b := &builder{
+		s: &Snapshot{
+			Version: version, Built: now, Currency: c.Settings.Currency, Rates: c.Settings.Rates, Exchange: c.Settings.Exchange,
+			Placements:   make([]*Placement, len(c.Placements)),
+			placements:   make(map[string]*Placement, len(c.Placements)),
+			creatives:    make(map[string]*Creative, len(c.Creatives)),
+			items:        make(map[string]*Item, len(c.LineItems)),
+			sources:      make(map[string]*Source, len(c.DemandSources)),
+			keyValues:    make(map[KeyValue]uint32),
+			buckets:      c.Settings.PriceBuckets,
+			domainGroups: make(map[string][]uint32),
+			groups:       make(map[string]uint32),
+			groupNames:   []string{""},
+		},
+		advertisers: make(map[string]*advertiser, len(c.Advertisers)),
+		publishers:  make(map[string]*Publisher, len(c.Publishers)),
+		sites:       make(map[string]*Site, len(c.Sites)),
+		campaigns:   index(c.Campaigns, func(d *catalogue.Campaign) string { return d.ID }),
+		partners:    index(c.DemandPartners, func(d *catalogue.DemandPartner) string { return d.ID }),
+		creatives:   index(c.Creatives, func(d *catalogue.Creative) string { return d.ID }),
+		zones:       make(map[string]*zone),
+		deals:       make(map[string][]*Deal),
+		byPlacement: make([][]*booked, len(c.Placements)),
+		shapes:      make(map[string]int),
+		fits:        make(map[fitKey]fit),
+		words:       make(map[string][]byte),
+	}
+	// Placements exist before their waterfalls: line items point at them by index.
+	all := make([]Placement, len(c.Placements))
+	for i := range all {
+		all[i].ID, all[i].Index = c.Placements[i].ID, i
+		b.s.Placements[i], b.s.placements[all[i].ID] = &all[i], &all[i]
+	}
+	return b
+}
+
+// parties compiles all that line items and placements refer to.
+func (b *builder) parties(c *catalogue.Catalogue) error {
+	for i := range c.Publishers {
+		b.publisher(&c.Publishers[i])
+	}
+	for i := range c.Sites {
+		d := &c.Sites[i]
+		b.sites[d.ID] = &Site{
+			ID: d.ID, Name: d.Name, Domain: d.Domain, Publisher: b.publishers[d.Publisher],
+			CategoryNames: d.Categories, Categories: ParseCategories(d.Categories),
+		}
+	}
+	for i := range c.Advertisers {
+		a := &advertiser{Advertiser: &c.Advertisers[i]}
+		if len(a.BlockedCategories)+len(a.BlockedKeywords) > 0 {
+			a.avoid = &Avoid{ParseCategories(a.BlockedCategories), keywords(a.BlockedKeywords)}
+		}
+		b.advertisers[a.ID] = a
+	}
+	for i := range c.Creatives {
+		cr, err := compileCreative(&c.Creatives[i])
+		if err != nil {
+			return fmt.Errorf("creative %q: %w", c.Creatives[i].ID, err)
+		}
+		b.s.creatives[cr.ID] = cr
+	}
+	for i := range c.DemandSources {
+		src, err := b.source(&c.DemandSources[i])
+		if err != nil {
+			return fmt.Errorf("demand source %q: %w", c.DemandSources[i].ID, err)
+		}
+		b.s.sources[src.ID] = src
+	}
+	for i := range c.Deals {
+		if err := b.deal(&c.Deals[i]); err != nil {
+			return fmt.Errorf("deal %q: %w", c.Deals[i].ID, err)
+		}
+	}
+	return nil
+}
+
+func (b *builder) publisher(d *catalogue.Publisher) {
+	p := &Publisher{
+		ID: d.ID, Name: d.Name, Domain: d.Domain, SellerID: d.SellerID, SellerType: d.SellerType, Confidential: d.Confidential,
+		Safety: Safety{
+			Domains: blockedDomains(d.BlockedDomains), CategoryNames: d.BlockedCategories,
+			Categories: ParseCategories(d.BlockedCategories), keywords: keywords(d.BlockedKeywords),
+		},
+	}
+	if p.SellerID == "" {
+		p.SellerID = p.ID
+	}
+	if p.SellerType == "" {
+		p.SellerType = "PUBLISHER"
+	}
+	b.publishers[p.ID] = p
 }
 
 func index[T any](docs []T, id func(*T) string) map[string]*T {
@@ -80,10 +172,10 @@ func index[T any](docs []T, id func(*T) string) map[string]*T {
 
 // toBase converts to micros of the snapshot's currency, rounding down.
 func (b *builder) toBase(m catalogue.Money) (int64, error) {
-	if m.Currency == b.c.Settings.Currency {
+	if m.Currency == b.s.Currency {
 		return m.Micros, nil
 	}
-	rate := b.c.Settings.Rates[m.Currency]
+	rate := b.s.Rates[m.Currency]
 	if m.Micros < 0 || rate <= 0 {
 		return 0, fmt.Errorf("convert %d micros of %q: no rate", m.Micros, m.Currency)
 	}
@@ -98,25 +190,37 @@ func (b *builder) toBase(m catalogue.Money) (int64, error) {
 	return int64(q), nil
 }
 
+func flights(docs []catalogue.Flight) []Flight {
+	var out []Flight
+	for _, f := range docs {
+		out = append(out, Flight{f.Start.Unix(), f.End.Unix()})
+	}
+	slices.SortFunc(out, func(a, b Flight) int { return int(a.Start - b.Start) })
+	return out
+}
+
 func (b *builder) item(doc *catalogue.LineItem) error {
 	campaign := b.campaigns[doc.Campaign]
+	adv := b.advertisers[campaign.Advertiser]
 	base, err := b.toBase(doc.CPM)
 	if err != nil {
 		return err
 	}
 	it := &Item{
 		ID: doc.ID, Campaign: doc.Campaign, Advertiser: campaign.Advertiser, Tier: doc.Tier,
-		CPM: doc.CPM, BaseMicros: base, Weight: weight(doc.Weight),
-		Targeting: b.targeting(&doc.Targeting), MaxImpressions: doc.MaxImpressions, CapIndex: -1,
+		CPM: doc.CPM, BaseMicros: base, Weight: weight(doc.Weight), Flights: flights(doc.Flights),
+		MaxImpressions: doc.MaxImpressions, CapIndex: -1, MaxClicks: doc.MaxClicks, GoalIndex: -1, Avoid: adv.avoid,
+	}
+	if it.Targeting, err = b.targeting(&doc.Targeting); err != nil {
+		return err
 	}
 	if it.MaxImpressions > 0 {
 		it.CapIndex = len(b.s.Capped)
 		b.s.Capped = append(b.s.Capped, it)
 	}
-	for _, f := range doc.Flights {
-		it.Flights = append(it.Flights, Flight{f.Start.Unix(), f.End.Unix()})
+	if err := b.goal(it, doc); err != nil {
+		return err
 	}
-	slices.SortFunc(it.Flights, func(a, b Flight) int { return int(a.Start - b.Start) })
 	for _, f := range doc.Frequency {
 		window, err := time.ParseDuration(f.Window)
 		if err != nil {
@@ -124,13 +228,37 @@ func (b *builder) item(doc *catalogue.LineItem) error {
 		}
 		it.Frequency = append(it.Frequency, FrequencyCap{uint32(f.Impressions), int64(window / time.Second)})
 	}
+	b.exclusion(it, doc.ExclusionGroups, adv.Domain)
 	b.s.items[it.ID] = it
-	bk := &booked{item: it, doc: doc, paused: doc.Paused || campaign.Paused}
+	bk := &booked{item: it, advertiser: adv, paused: doc.Paused || campaign.Paused}
 	for _, in := range doc.Creatives {
 		bk.creatives = append(bk.creatives, WeightedCreative{b.s.creatives[in.ID], weight(in.Weight)})
 	}
 	for _, p := range doc.Placements {
-		b.byPlacement[p] = append(b.byPlacement[p], bk)
+		i := b.s.placements[p].Index
+		b.byPlacement[i] = append(b.byPlacement[i], bk)
+	}
+	return nil
+}
+
+// goal compiles what delivery is measured against.
+func (b *builder) goal(it *Item, doc *catalogue.LineItem) (err error) {
+	if doc.Budget != nil {
+		if it.BudgetMicros, err = b.toBase(*doc.Budget); err != nil {
+			return fmt.Errorf("budget: %w", err)
+		}
+	}
+	if g := doc.Goal; g != nil {
+		it.Goal = &Goal{Impressions: g.Impressions, Clicks: g.Clicks, Even: g.Pacing != catalogue.ASAP}
+		if g.Revenue != nil {
+			if it.Goal.RevenueMicros, err = b.toBase(*g.Revenue); err != nil {
+				return fmt.Errorf("goal: %w", err)
+			}
+		}
+	}
+	if it.Goal != nil || it.MaxClicks > 0 || it.BudgetMicros > 0 {
+		it.GoalIndex = len(b.s.Goals)
+		b.s.Goals = append(b.s.Goals, it)
 	}
 	return nil
 }
@@ -140,111 +268,4 @@ func weight(w int) uint32 {
 		return 1
 	}
 	return uint32(w)
-}
-
-func (b *builder) placement(doc *catalogue.Placement) error {
-	site := b.sites[doc.Site]
-	p := &Placement{
-		ID: doc.ID, Site: doc.Site, Publisher: site.Publisher, Format: doc.Format, Sizes: slices.Clone(doc.Sizes),
-		Paused: doc.Paused, Slot: b.s.Slots, Index: len(b.s.Placements),
-	}
-	b.s.Slots += 1 + NoFillSlots
-	for i := range doc.Waterfall {
-		step := &doc.Waterfall[i]
-		var floor int64
-		if step.Floor != nil {
-			var err error
-			if floor, err = b.toBase(*step.Floor); err != nil {
-				return err
-			}
-		}
-		out := Step{Kind: step.Kind}
-		for _, tier := range tiersOf(step) {
-			if g := b.group(p, doc, tier, floor); len(g.Candidates) > 0 {
-				out.Groups = append(out.Groups, g)
-			}
-		}
-		p.Steps = append(p.Steps, out)
-	}
-	b.s.placements[p.ID] = p
-	b.s.Placements = append(b.s.Placements, p)
-	return nil
-}
-
-func tiersOf(step *catalogue.Step) []catalogue.Tier {
-	if step.Kind == catalogue.House {
-		return []catalogue.Tier{catalogue.HouseTier}
-	}
-	if len(step.Tiers) == 0 {
-		return []catalogue.Tier{catalogue.Sponsorship, catalogue.Standard, catalogue.Price}
-	}
-	tiers := slices.Clone(step.Tiers)
-	slices.SortFunc(tiers, func(a, b catalogue.Tier) int { return a.Rank() - b.Rank() })
-	return slices.Compact(tiers)
-}
-
-func (b *builder) group(p *Placement, doc *catalogue.Placement, tier catalogue.Tier, floor int64) Group {
-	g := Group{Tier: tier, ByPrice: tier == catalogue.Price}
-	for _, bk := range b.byPlacement[p.ID] {
-		if bk.item.Tier != tier {
-			continue
-		}
-		c := Candidate{Item: bk.item, Barred: b.bar(bk, p, tier, floor)}
-		for _, w := range bk.creatives {
-			if fits(w.Creative, doc) {
-				c.Creatives = append(c.Creatives, w)
-			}
-		}
-		g.Candidates = append(g.Candidates, c)
-	}
-	if g.ByPrice {
-		slices.SortStableFunc(g.Candidates, func(a, b Candidate) int {
-			switch {
-			case a.Item.BaseMicros > b.Item.BaseMicros:
-				return -1
-			case a.Item.BaseMicros < b.Item.BaseMicros:
-				return 1
-			}
-			return 0
-		})
-	}
-	for i := range g.Candidates {
-		g.Candidates[i].Ordinal = p.Candidates
-		g.Candidates[i].Slot = b.s.Slots
-		p.Candidates++
-		b.s.Slots += len(g.Candidates[i].Creatives)
-	}
-	return g
-}
-
-func fits(c *Creative, p *catalogue.Placement) bool {
-	doc := catalogue.Creative{Format: c.Format, Size: c.Size}
-	return doc.Fits(p)
-}
-
-func (b *builder) bar(bk *booked, p *Placement, tier catalogue.Tier, floor int64) Bar {
-	advertiser := b.advertisers[bk.item.Advertiser]
-	switch {
-	case bk.paused:
-		return BarPaused
-	case slices.Contains(advertiser.BlockedSites, p.Site):
-		return BarSite
-	case domainBlocked(advertiser.Domain, b.publishers[p.Publisher].BlockedDomains):
-		return BarPublisher
-	case tier != catalogue.Sponsorship && bk.item.BaseMicros < floor:
-		return BarFloor
-	}
-	return NotBarred
-}
-
-// domainBlocked matches a domain or a parent domain of it, without regard to case.
-func domainBlocked(domain string, blocked []string) bool {
-	domain = strings.ToLower(domain)
-	for _, b := range blocked {
-		b = strings.ToLower(strings.TrimPrefix(b, "."))
-		if b != "" && (domain == b || strings.HasSuffix(domain, "."+b)) {
-			return true
-		}
-	}
-	return false
 }

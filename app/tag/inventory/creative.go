@@ -27,7 +27,8 @@ b{display:block;font-size:16px;line-height:1.25}small{color:#6b6b6b;display:bloc
 const clickHole = "https://click.invalid/hole"
 
 func compileCreative(doc *catalogue.Creative) (*Creative, error) {
-	c := &Creative{ID: doc.ID, Advertiser: doc.Advertiser, Landing: doc.Landing, Format: doc.Format, Size: doc.Size}
+	c := &Creative{ID: doc.ID, Advertiser: doc.Advertiser, Landing: doc.Landing, Format: doc.Format, Size: doc.Size,
+		Categories: ParseCategories(doc.Categories)}
 	switch doc.Format {
 	case catalogue.Native:
 		var out bytes.Buffer
@@ -47,13 +48,22 @@ func compileCreative(doc *catalogue.Creative) (*Creative, error) {
 		c.Markup = bytes.Split([]byte(head+doc.HTML+tail), []byte(clickMacro))
 	}
 	for _, part := range c.Markup {
-		var quoted bytes.Buffer
-		enc := json.NewEncoder(&quoted)
-		enc.SetEscapeHTML(false) // the answer is JSON and says so; escaping each < would make it a tenth longer
-		if err := enc.Encode(string(part)); err != nil {
-			return nil, fmt.Errorf("encode markup: %w", err)
+		quoted, err := quote(string(part))
+		if err != nil {
+			return nil, err
 		}
-		c.MarkupJSON = append(c.MarkupJSON, quoted.Bytes()[1:quoted.Len()-2]) // without quotes and newline
+		c.MarkupJSON = append(c.MarkupJSON, quoted)
 	}
 	return c, nil
+}
+
+// quote escapes text for a JSON string, without the quotes.
+func quote(text string) ([]byte, error) {
+	var quoted bytes.Buffer
+	enc := json.NewEncoder(&quoted)
+	enc.SetEscapeHTML(false) // the answer is JSON and says so; escaping each < would make it a tenth longer
+	if err := enc.Encode(text); err != nil {
+		return nil, fmt.Errorf("encode markup: %w", err)
+	}
+	return quoted.Bytes()[1 : quoted.Len()-2], nil // without quotes and newline
 }

@@ -1,6 +1,6 @@
 // Package inventory is the catalogue compiled for use: one immutable, typed, indexed Snapshot. In goes a valid catalogue; out
-// come placements with their waterfalls resolved to candidates, prices in one currency, targeting as numbers and markup cut
-// and escaped, so that a request parses no text. A Snapshot never changes; any number of requests read it without a lock.
+// come placements with their waterfalls resolved to candidates and sources, prices in one currency, targeting as numbers and markup
+// cut and escaped, so that a request parses no text. A Snapshot never changes; any number of requests read it without a lock.
 // It knows nothing of requests, users or where the catalogue came from.
 package inventory
 
@@ -15,17 +15,27 @@ type Snapshot struct {
 	Version  int64
 	Built    time.Time
 	Currency string
+	// Rates are those of the catalogue's settings: micros of Currency per unit of a foreign currency.
+	Rates    map[string]int64
+	Exchange catalogue.Exchange
 	// Items that have a hard cap; Item.CapIndex points into it.
 	Capped []*Item
-	// Slots is the number of counters that the placements and candidates number through: see Placement.Slot, Candidate.Slot.
-	Slots int
-	// Placements in the catalogue's order.
+	// Goals are the items with a goal, a budget or a limit on clicks; Item.GoalIndex points into it.
+	Goals []*Item
+	// Placements in the catalogue's order, and all their waterfalls, arms of experiments included; Waterfall.Index points there.
 	Placements []*Placement
+	Waterfalls []*Waterfall
 
 	placements map[string]*Placement
 	creatives  map[string]*Creative
 	items      map[string]*Item
+	sources    map[string]*Source
 	keyValues  map[KeyValue]uint32
+	buckets    []catalogue.PriceBucket
+	// domainGroups are the exclusion groups of line items by their advertiser's domain: a bid for the same advertiser is held to them.
+	domainGroups map[string][]uint32
+	groups       map[string]uint32
+	groupNames   []string
 }
 
 // Placement by id; nil if there is none.
@@ -37,44 +47,106 @@ func (s *Snapshot) Creative(id string) *Creative { return s.creatives[id] }
 // Item by id; nil if there is none.
 func (s *Snapshot) Item(id string) *Item { return s.items[id] }
 
+// Source by id; nil if there is none.
+func (s *Snapshot) Source(id string) *Source { return s.sources[id] }
+
 // KeyValue is a key and one value, as pages pass and line items target them.
 type KeyValue struct{ Key, Value string }
 
 // KeyValueID is the number of a pair that some line item targets; 0 for all others, which cannot matter.
 func (s *Snapshot) KeyValueID(kv KeyValue) uint32 { return s.keyValues[kv] }
 
-// Placement is a placement with its waterfall resolved.
+// Bucket rounds a CPM in micros of the snapshot's currency down to its price bucket; above the last bucket it stays as it is.
+func (s *Snapshot) Bucket(micros int64) int64 {
+	for _, b := range s.buckets {
+		if micros < b.UpToMicros {
+			return micros - micros%b.StepMicros
+		}
+	}
+	return micros
+}
+
+// Publisher of sites, and what never shows on them.
+type Publisher struct {
+	ID, Name, Domain, SellerID, SellerType string
+	Confidential                           bool
+	Safety                                 Safety
+}
+
+// Site of a publisher.
+type Site struct {
+	ID, Name, Domain string
+	Publisher        *Publisher
+	CategoryNames    []string // as in the catalogue
+	Categories       Categories
+}
+
+// Placement is a placement with its waterfalls resolved.
 type Placement struct {
+	Waterfall           // its own; the control arm of its experiment
 	ID, Site, Publisher string
+	On                  *Site
+	In                  *Snapshot
 	Index               int // in Snapshot.Placements
 	Format              catalogue.Format
 	Sizes               []catalogue.Size
+	Position            string // as in the catalogue
 	Paused              bool
-	Steps               []Step
-	// Slot is this placement's first counter: requests there, then one per no-fill reason (NoFillSlots of them).
-	Slot int
-	// Candidates is their number over all steps; Candidate.Ordinal is below it.
-	Candidates int
+	Experiment          *Experiment // that is on; nil for none
 }
 
-// NoFillSlots is how many counters a placement keeps for reasons of no fill; decision.Reason values stay below it.
-const NoFillSlots = 64
+// Experiment shares visitors out among waterfalls.
+type Experiment struct {
+	ID string
+	// Salt makes the shares of different experiments independent of each other.
+	Salt uint64
+	// Arms beside the control arm: a visitor's percentile below UpTo and not in an arm before it belongs to an arm.
+	Arms []Arm
+}
+
+// Arm of an experiment.
+type Arm struct {
+	UpTo      uint32 // percent
+	Waterfall *Waterfall
+}
+
+// Waterfall is an ordered list of steps. A visitor sees one waterfall of a placement.
+type Waterfall struct {
+	Placement *Placement
+	Index     int    // in Snapshot.Waterfalls
+	Arm       string // experiment/arm, experiment/control; "" outside of experiments
+	Steps     []Step
+	// Runs order the units of the steps where they compete by price; nil where each step has its turn as listed.
+	Runs []Run
+	// Candidates is their number over all steps, Outcomes that of candidates and sources: ordinals are below it, candidates' first.
+	Candidates, Outcomes int
+	// Slots is the number of counters of fills that candidates number through: see Candidate.Slot.
+	Slots int
+}
 
 // Step of a waterfall. Groups are tried in order.
 type Step struct {
 	Kind   catalogue.StepKind
 	Groups []Group // direct and house
 	// Auction and tag steps: who is asked, how long it may take and the least that is accepted, in micros of the snapshot's currency.
-	Sources     []*Source
-	Deals       []*Deal // of Sources, for this placement
+	Sources []*Source
+	// Bars say, by Sources, why one can never fill here, whatever the request. Ordinal numbers the first of Sources among those of the
+	// waterfall, after its candidates; the others follow.
+	Bars    []Bar
+	Ordinal int
+	// Deals of Sources for this placement that are not paused; see Deal.Open.
+	Deals       []*Deal
 	Deadline    time.Duration
 	FloorMicros int64
-	// SourceSlot is the counter of the first source's attempts at this step: see SourceSlots.
-	SourceSlot int
+	// TagMicros is what a tag is expected to pay: its CPM, or the step's floor where it has none.
+	TagMicros int64
 }
 
-// SourceSlots is how many counters each source of a step has: attempts, fills, then one per decision.Reason.
-const SourceSlots = 2 + NoFillSlots
+// Run is a part of a waterfall whose units compete by price; one unit has no one to compete with.
+type Run []Unit
+
+// Unit is a group of a step, or a whole auction or tag step: then Group is -1.
+type Unit struct{ Step, Group int }
 
 // Group is the candidates of one tier at one step. ByPrice groups are sorted by price, highest first, and the best price wins;
 // in others the pick is by weight.
@@ -84,27 +156,30 @@ type Group struct {
 	Candidates []Candidate
 }
 
-// Candidate is a line item at a step, with those of its creatives that fit the placement.
+// Candidate is a line item at a step, with those of its creatives that fit the placement and its publisher's rules.
 type Candidate struct {
 	Item      *Item
 	Creatives []WeightedCreative
-	// Ordinal numbers the candidates of a placement, over all its steps.
-	Ordinal int
-	// Slot is the counter of fills with the first of Creatives; the others follow.
-	Slot int
+	// Ordinal numbers the candidates of a waterfall, over all its steps.
+	Ordinal int32
+	// Slot is the counter, within the waterfall, of fills with the first of Creatives; the others follow.
+	Slot int32
 	// Barred is why it can never fill here, whatever the request: known when the catalogue was compiled.
 	Barred Bar
 }
 
-// Bar is a reason, independent of the request, for which a candidate cannot fill.
+// Bar is a reason, independent of the request, for which a candidate or source cannot fill.
 type Bar uint8
 
 // Bars.
 const (
 	NotBarred    Bar = iota
-	BarPaused        // line item or campaign paused
+	BarPaused        // line item, campaign, source or partner paused
 	BarPublisher     // the publisher blocks the advertiser's domain
 	BarSite          // the advertiser blocks the site
+	BarCategory      // the publisher blocks the ad's category, or the advertiser the site's
+	BarKeyword       // the publisher blocks a word of the ad
+	BarTarget        // targeting leaves the site out
 	BarFloor         // priced under the step's floor
 )
 
@@ -128,6 +203,22 @@ type Item struct {
 	// MaxImpressions is the hard cap, 0 for none; CapIndex is its place in Snapshot.Capped, -1 for none.
 	MaxImpressions int64
 	CapIndex       int
+	// MaxClicks and BudgetMicros (of the snapshot's currency) end delivery once they are reported used up; 0 for none. Goal is nil
+	// without one. GoalIndex is the place in Snapshot.Goals of an item that has any of the three, -1 for none.
+	MaxClicks    int64
+	BudgetMicros int64
+	Goal         *Goal
+	GoalIndex    int
+	// Groups are exclusion groups by number.
+	Groups []uint32
+	// Avoid is pages that the advertiser keeps off; nil for none.
+	Avoid *Avoid
+}
+
+// Goal is what is to be delivered by the end of the flights: one of the three is not 0.
+type Goal struct {
+	Impressions, Clicks, RevenueMicros int64 // revenue in the snapshot's currency
+	Even                               bool  // spread over the flights, else as fast as possible
 }
 
 // Flight is [Start, End) in Unix seconds.
@@ -140,11 +231,13 @@ type FrequencyCap struct {
 }
 
 // InFlight says whether the item may show at a time in Unix seconds.
-func (it *Item) InFlight(now int64) bool {
-	if len(it.Flights) == 0 {
+func (it *Item) InFlight(now int64) bool { return inFlight(it.Flights, now) }
+
+func inFlight(flights []Flight, now int64) bool {
+	if len(flights) == 0 {
 		return true
 	}
-	for _, f := range it.Flights {
+	for _, f := range flights {
 		if now >= f.Start && now < f.End {
 			return true
 		}
@@ -157,6 +250,7 @@ type Creative struct {
 	ID, Advertiser, Landing string
 	Format                  catalogue.Format
 	Size                    catalogue.Size
+	Categories              Categories
 	// Markup is a whole HTML document, cut where the click URL goes; MarkupJSON is the same, escaped for a JSON string.
 	Markup, MarkupJSON [][]byte
 	// NativeJSON is the object of native assets; nil for display.

@@ -2,76 +2,47 @@ package inventory
 
 import (
 	"slices"
+	"strings"
 
 	"patag/app/tag/catalogue"
 )
 
-// Country is an ISO 3166-1 alpha-2 code as a number; 0 is unknown.
-type Country uint16
-
-// ParseCountry reads two letters in either case; all else is unknown.
-func ParseCountry(s string) Country {
-	if len(s) != 2 {
-		return 0
-	}
-	a, b := s[0]|0x20, s[1]|0x20
-	if a < 'a' || a > 'z' || b < 'a' || b > 'z' {
-		return 0
-	}
-	return Country(a)<<8 | Country(b)
-}
-
-// String is the code in upper case, "" when unknown.
-func (c Country) String() string {
-	if c == 0 {
-		return ""
-	}
-	return string([]byte{byte(c>>8) &^ 0x20, byte(c) &^ 0x20})
-}
-
-// Device is a set of device kinds; a request has exactly one.
-type Device uint8
-
-// Devices.
-const (
-	Desktop Device = 1 << iota
-	Mobile
-	Tablet
-)
-
-// ParseDevice reads desktop, mobile or tablet; 0 for all else.
-func ParseDevice(s string) Device {
-	switch s {
-	case "desktop":
-		return Desktop
-	case "mobile":
-		return Mobile
-	case "tablet":
-		return Tablet
-	}
-	return 0
-}
-
-func (d Device) String() string {
-	switch d {
-	case Desktop:
-		return "desktop"
-	case Mobile:
-		return "mobile"
-	case Tablet:
-		return "tablet"
-	}
-	return ""
-}
-
-// Targeting as numbers. Empty parts let everything pass.
+// Targeting as numbers. Parts says which parts narrow at all: most line items target one or two things, and a decision looks at
+// no others. Sites are not among them: whether a site is targeted is known when the catalogue is compiled.
 type Targeting struct {
+	Parts Part
+
 	IncludeCountries, ExcludeCountries []Country
+	IncludeRegions, ExcludeRegions     []Region
 	IncludeDevices, ExcludeDevices     Device
+	IncludeBrowsers, ExcludeBrowsers   Browser
+	IncludeSystems, ExcludeSystems     System
+	IncludePages, ExcludePages         *Pages
+	IncludeCategories                  Categories
+	ExcludeCategories                  Categories
+	DayParts                           []DayPart
 	// IncludeKeyValues has one group per key: one of each must be present. ExcludeKeyValues: none may be.
 	IncludeKeyValues [][]uint32
 	ExcludeKeyValues []uint32
+
+	includeSites, excludeSites []string
 }
+
+// Part is a set of parts of a Targeting.
+type Part uint16
+
+// Parts.
+const (
+	ByDayPart Part = 1 << iota
+	ByCountry
+	ByRegion
+	ByDevice
+	ByBrowser
+	BySystem
+	ByPage
+	ByCategory
+	ByKeyValues
+)
 
 // CountryOK says whether a country passes. An unknown one passes only where no country is required.
 func (t *Targeting) CountryOK(c Country) bool {
@@ -81,12 +52,51 @@ func (t *Targeting) CountryOK(c Country) bool {
 	return c == 0 || !slices.Contains(t.ExcludeCountries, c)
 }
 
-// DeviceOK says whether a device passes.
-func (t *Targeting) DeviceOK(d Device) bool {
-	if t.IncludeDevices != 0 && t.IncludeDevices&d == 0 {
+// RegionOK says whether a region passes, as CountryOK.
+func (t *Targeting) RegionOK(r Region) bool {
+	if len(t.IncludeRegions) > 0 && !slices.Contains(t.IncludeRegions, r) {
 		return false
 	}
-	return t.ExcludeDevices&d == 0
+	return r == 0 || !slices.Contains(t.ExcludeRegions, r)
+}
+
+// DeviceOK says whether a device passes.
+func (t *Targeting) DeviceOK(d Device) bool { return pass(t.IncludeDevices, t.ExcludeDevices, d) }
+
+// BrowserOK says whether a browser passes.
+func (t *Targeting) BrowserOK(b Browser) bool { return pass(t.IncludeBrowsers, t.ExcludeBrowsers, b) }
+
+// SystemOK says whether an operating system passes.
+func (t *Targeting) SystemOK(s System) bool { return pass(t.IncludeSystems, t.ExcludeSystems, s) }
+
+func pass[T Device | Browser | System](include, exclude, x T) bool {
+	return (include == 0 || include&x != 0) && exclude&x == 0
+}
+
+// PageOK says whether a page passes: host and path in lower case. An unknown one passes only where no page is required.
+func (t *Targeting) PageOK(page string) bool {
+	if t.IncludePages != nil && !t.IncludePages.Match(page) {
+		return false
+	}
+	return t.ExcludePages == nil || !t.ExcludePages.Match(page)
+}
+
+// CategoriesOK says whether a page of these categories passes.
+func (t *Targeting) CategoriesOK(page Categories) bool {
+	if len(t.IncludeCategories) > 0 && !t.IncludeCategories.Overlap(page) {
+		return false
+	}
+	return !t.ExcludeCategories.Overlap(page)
+}
+
+// DayPartsOK says whether one of the day parts holds at a time in Unix seconds.
+func (t *Targeting) DayPartsOK(now int64) bool {
+	for i := range t.DayParts {
+		if t.DayParts[i].Holds(now) {
+			return true
+		}
+	}
+	return len(t.DayParts) == 0
 }
 
 // KeyValuesOK says whether a page's key-values, as ids of the same snapshot, pass.
@@ -99,6 +109,14 @@ func (t *Targeting) KeyValuesOK(page []uint32) bool {
 	return !overlap(t.ExcludeKeyValues, page)
 }
 
+// SiteOK says whether a site passes, by id.
+func (t *Targeting) SiteOK(site string) bool {
+	if len(t.includeSites) > 0 && !slices.Contains(t.includeSites, site) {
+		return false
+	}
+	return !slices.Contains(t.excludeSites, site)
+}
+
 func overlap(a, b []uint32) bool {
 	for _, x := range a {
 		if slices.Contains(b, x) {
@@ -108,12 +126,23 @@ func overlap(a, b []uint32) bool {
 	return false
 }
 
-func (b *builder) targeting(t *catalogue.Targeting) Targeting {
+func (b *builder) targeting(t *catalogue.Targeting) (Targeting, error) {
 	out := Targeting{
-		IncludeCountries: countries(t.Countries.Include),
-		ExcludeCountries: countries(t.Countries.Exclude),
-		IncludeDevices:   devices(t.Devices.Include),
-		ExcludeDevices:   devices(t.Devices.Exclude),
+		IncludeCountries: each(t.Countries.Include, ParseCountry), ExcludeCountries: each(t.Countries.Exclude, ParseCountry),
+		IncludeRegions: each(t.Regions.Include, ParseRegion), ExcludeRegions: each(t.Regions.Exclude, ParseRegion),
+		IncludeDevices: union(t.Devices.Include, ParseDevice), ExcludeDevices: union(t.Devices.Exclude, ParseDevice),
+		IncludeBrowsers: union(t.Browsers.Include, ParseBrowser), ExcludeBrowsers: union(t.Browsers.Exclude, ParseBrowser),
+		IncludeSystems: union(t.Systems.Include, ParseSystem), ExcludeSystems: union(t.Systems.Exclude, ParseSystem),
+		IncludePages: compilePages(t.Pages.Include), ExcludePages: compilePages(t.Pages.Exclude),
+		IncludeCategories: ParseCategories(t.Categories.Include), ExcludeCategories: ParseCategories(t.Categories.Exclude),
+		includeSites: t.Sites.Include, excludeSites: t.Sites.Exclude,
+	}
+	for i := range t.DayParts {
+		d, err := b.dayPart(&t.DayParts[i])
+		if err != nil {
+			return Targeting{}, err
+		}
+		out.DayParts = append(out.DayParts, d)
 	}
 	for _, key := range sortedKeys(t.KeyValues.Include) {
 		out.IncludeKeyValues = append(out.IncludeKeyValues, b.keyValueIDs(key, t.KeyValues.Include[key]))
@@ -121,7 +150,25 @@ func (b *builder) targeting(t *catalogue.Targeting) Targeting {
 	for _, key := range sortedKeys(t.KeyValues.Exclude) {
 		out.ExcludeKeyValues = append(out.ExcludeKeyValues, b.keyValueIDs(key, t.KeyValues.Exclude[key])...)
 	}
-	return out
+	narrows := func(l *catalogue.Lists, p Part) {
+		if len(l.Include)+len(l.Exclude) > 0 {
+			out.Parts |= p
+		}
+	}
+	narrows(&t.Countries, ByCountry)
+	narrows(&t.Regions, ByRegion)
+	narrows(&t.Devices, ByDevice)
+	narrows(&t.Browsers, ByBrowser)
+	narrows(&t.Systems, BySystem)
+	narrows(&t.Pages, ByPage)
+	narrows(&t.Categories, ByCategory)
+	if len(t.DayParts) > 0 {
+		out.Parts |= ByDayPart
+	}
+	if len(t.KeyValues.Include)+len(t.KeyValues.Exclude) > 0 {
+		out.Parts |= ByKeyValues
+	}
+	return out, nil
 }
 
 // keyValueIDs numbers pairs from 1 in the order of their first mention.
@@ -139,21 +186,23 @@ func (b *builder) keyValueIDs(key string, values []string) []uint32 {
 	return ids
 }
 
-func countries(codes []string) []Country {
-	var out []Country
-	for _, c := range codes {
-		out = append(out, ParseCountry(c))
+func each[T any](values []string, parse func(string) T) []T {
+	var out []T
+	for _, v := range values {
+		out = append(out, parse(v))
 	}
 	return out
 }
 
-func devices(names []string) Device {
-	var d Device
+func union[T Device | Browser | System](names []string, parse func(string) T) T {
+	var out T
 	for _, n := range names {
-		d |= ParseDevice(n)
+		out |= parse(n)
 	}
-	return d
+	return out
 }
+
+func lower(values []string) []string { return each(values, strings.ToLower) }
 
 func sortedKeys(m map[string][]string) []string {
 	keys := make([]string, 0, len(m))
@@ -162,64 +211,4 @@ func sortedKeys(m map[string][]string) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// Region is an ISO 3166-2 code such as DE-BY, packed; 0 is unknown.
-type Region uint64
-
-// Browser is a set of browsers; a request has at most one.
-type Browser uint16
-
-// Browsers.
-const (
-	Chrome Browser = 1 << iota
-	Safari
-	Firefox
-	Edge
-	Opera
-	Samsung
-	OtherBrowser
-)
-
-// System is a set of operating systems; a request has at most one.
-type System uint16
-
-// Systems.
-const (
-	Windows System = 1 << iota
-	MacOS
-	Linux
-	Android
-	IOS
-	ChromeOS
-	OtherSystem
-)
-
-// ParseRegion reads a country code, a dash and one to three letters or digits, in either case; all else is unknown.
-func ParseRegion(s string) Region {
-	if len(s) < 4 || len(s) > 6 || s[2] != '-' || ParseCountry(s[:2]) == 0 {
-		return 0
-	}
-	var r Region
-	for i := range len(s) {
-		c := s[i]
-		switch {
-		case c >= 'a' && c <= 'z':
-			c &^= 0x20
-		case c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-' && i == 2:
-		default:
-			return 0
-		}
-		r = r<<8 | Region(c)
-	}
-	return r
-}
-
-// String is the code in upper case, "" when unknown.
-func (r Region) String() string {
-	var b []byte
-	for ; r != 0; r >>= 8 {
-		b = append([]byte{byte(r)}, b...)
-	}
-	return string(b)
 }

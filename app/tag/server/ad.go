@@ -51,8 +51,9 @@ func (s *Server) ad(w http.ResponseWriter, r *http.Request) {
 		Placement: p, Now: begin.Unix(), Country: visitor.country, Device: visitor.device,
 		KeyValues: s.keyValues(k, st), User: visitor.user, Seed: rand.Uint64(),
 	}
-	d := decision.Decide(r.Context(), &k.dec, s.o.Frequency, st.HardCaps, nil)
-	st.Tally.Add(p, d.Slot, visitor.bot)
+	e := decision.Engine{Frequency: s.o.Frequency, Delivery: st.Delivery}
+	d := e.Decide(r.Context(), &k.dec, nil)
+	st.Tally.Add(&d, visitor.bot)
 	s.o.Metrics.decided(&d)
 	k.out = k.out[:0]
 	if d.Filled {

@@ -33,6 +33,7 @@ func (s *Server) Admin(gather prometheus.Gatherer) http.Handler {
 // noReserve explains without using a hard cap up.
 type noReserve struct{}
 
+func (noReserve) Open(*inventory.Item, uint64) decision.Reason { return decision.Eligible }
 func (noReserve) Reserve(*inventory.Item) bool { return true }
 
 // explain decides as /v1/ad would, with the same parameters and country= and device=, counts nothing and says why.
@@ -60,10 +61,11 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 		v.device = d
 	}
 	var trace decision.Trace
-	decision.Decide(r.Context(), &decision.Request{
+	e := decision.Engine{Frequency: s.o.Frequency, Delivery: noReserve{}}
+	e.Decide(r.Context(), &decision.Request{
 		Placement: p, Now: time.Now().Unix(), Country: v.country, Device: v.device,
 		KeyValues: s.keyValues(&k, st), User: v.user, Seed: rand.Uint64(),
-	}, s.o.Frequency, noReserve{}, &trace)
+	}, &trace)
 	w.Header()["Content-Type"] = jsonType
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")

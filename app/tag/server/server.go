@@ -21,7 +21,7 @@ import (
 type State struct {
 	Snapshot *inventory.Snapshot
 	Tally    *counters.Tally
-	HardCaps decision.HardCaps
+	Delivery decision.Delivery
 }
 
 // Frequency is the frequency caps' store.

@@ -85,7 +85,7 @@ func newFixture(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Publish(&State{Snapshot: snap, Tally: counters.NewTally(snap), HardCaps: hardcap.New(nil, log).View(t.Context(), snap)})
+	f.Publish(&State{Snapshot: snap, Tally: counters.NewTally(snap), Delivery: hardcap.New(nil, log).View(t.Context(), snap)})
 	f.handler = f.Handler()
 	return f
 }
