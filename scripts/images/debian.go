@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	_ "embed" // debian.lock
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -89,26 +88,11 @@ func Pin(ctx context.Context) (*Lock, error) {
 	return l, nil
 }
 
-// GoneError says that Debian no longer has a pinned version.
-type GoneError struct {
-	Package Package
-	Now     string // the version there is; empty if the package is unknown
-}
-
-func (e *GoneError) Error() string {
-	if e.Now == "" {
-		return fmt.Sprintf("package %s is unknown to apt; run apt-get update, or check /etc/apt/sources.list.d", e.Package.Name)
-	}
-	return fmt.Sprintf("package %s %s is no longer in Debian's archive, there is %s; run apt-get update, and if that does not help pin the new versions with: patag images pin (or build once with the new ones: --newer-packages)",
-		e.Package.Name, e.Package.Version, e.Now)
-}
-
 // apt gets packages into a folder.
 type apt struct {
-	dir   string
-	newer bool
-	say   func(string, ...any)
-	mu    sync.Mutex // apt-get locks its lists; and two images share packages
+	dir string
+	say func(string, ...any)
+	mu  sync.Mutex // apt-get locks its lists; and two images share packages
 }
 
 // fetch returns the path of a package's .deb, downloaded if need be, its checksum verified.
@@ -116,21 +100,8 @@ func (a *apt) fetch(ctx context.Context, p Package) (string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	path := a.path(p)
-	if sum, err := fileSHA256(path); err == nil && sum == p.SHA256 {
+	if fileHas(path, p.SHA256) {
 		return path, nil
-	}
-	if err := known(ctx, p); err != nil {
-		var gone *GoneError
-		if !a.newer || !errors.As(err, &gone) || gone.Now == "" {
-			return "", err
-		}
-		if p, err = candidate(ctx, p.Name); err != nil {
-			return "", err
-		}
-		a.say("package %s: the pinned version is gone, taking %s", p.Name, p.Version)
-		if path = a.path(p); fileHas(path, p.SHA256) {
-			return path, nil
-		}
 	}
 	return path, a.download(ctx, p, path)
 }
@@ -177,36 +148,13 @@ func (a *apt) download(ctx context.Context, p Package, path string) error {
 	return nil
 }
 
-// known says whether apt can get exactly this version.
-func known(ctx context.Context, p Package) error {
-	out, err := exec.CommandContext(ctx, "apt-cache", "madison", p.Name).Output()
-	if err != nil {
-		return fmt.Errorf("ask apt for package %s: %w; is this Debian?", p.Name, err)
-	}
-	now := ""
-	for line := range strings.Lines(string(out)) {
-		f := strings.Split(line, "|")
-		if len(f) < 2 {
-			continue
-		}
-		v := strings.TrimSpace(f[1])
-		if v == p.Version {
-			return nil
-		}
-		if now == "" {
-			now = v
-		}
-	}
-	return &GoneError{p, now}
-}
-
 // candidate is the version that apt would install.
 func candidate(ctx context.Context, name string) (Package, error) {
 	cmd := exec.CommandContext(ctx, "apt-cache", "show", "--no-all-versions", name)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	out, err := cmd.Output()
 	if err != nil {
-		return Package{}, &GoneError{Package: Package{Name: name}}
+		return Package{}, fmt.Errorf("package %s is unknown to apt; run apt-get update, or check /etc/apt/sources.list and sources.list.d", name)
 	}
 	p := Package{Name: name}
 	sc := bufio.NewScanner(bytes.NewReader(out))

@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sort"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
@@ -32,13 +33,15 @@ type Options struct {
 	ProjectRoot string // the repository: holds go.mod and app/
 	ToolsDir    string // holds the file ferretdb
 	CacheDir    string // for packages and built images; may be deleted at any time
-	// NewerPackages takes the version that Debian has when a pinned one is gone, instead of refusing. The digests then differ
-	// from those of other machines.
-	NewerPackages bool
+	// Locked refuses when Debian has superseded a pinned package. Otherwise the newer one is taken, and Notice told: the digests
+	// are then those of every machine with the same versions, not those of the lock.
+	Locked bool
 	// Only names the images to build; empty means all.
 	Only []string
 	// Progress is told one line per thing that takes time; may be nil. It may be called from several goroutines at a time.
 	Progress func(line string)
+	// Notice is told what a person should read even when all goes well; may be nil.
+	Notice func(line string)
 }
 
 // Names of the images, sorted.
@@ -54,6 +57,8 @@ type recipe struct {
 	// files and config are made when no image with that key is in the cache.
 	files  func(ctx context.Context, b *builder) ([]file, error)
 	config config
+	// debian is true when Debian packages are part of it.
+	debian bool
 }
 
 var recipes = map[string]recipe{
@@ -68,6 +73,8 @@ type builder struct {
 	Options
 	lock *Lock
 	apt  *apt
+	// settled is the lock as it can be had today, found out once and only when something must be built.
+	settled func() (*Lock, error)
 }
 
 func (o Options) say(format string, args ...any) {
@@ -90,7 +97,8 @@ func Build(ctx context.Context, o Options) (map[string]v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{Options: o, lock: lock, apt: &apt{dir: filepath.Join(o.CacheDir, "packages"), newer: o.NewerPackages, say: o.say}}
+	b := &builder{Options: o, lock: lock, apt: &apt{dir: filepath.Join(o.CacheDir, "packages"), say: o.say}}
+	b.settled = sync.OnceValues(func() (*Lock, error) { return b.settle(ctx, debian{}) })
 	names := o.Only
 	if len(names) == 0 {
 		names = Names
@@ -124,33 +132,70 @@ func Build(ctx context.Context, o Options) (map[string]v1.Image, error) {
 }
 
 func (b *builder) image(ctx context.Context, name string, r recipe) (v1.Image, error) {
-	key, err := r.key(ctx, b)
-	if err != nil {
-		return nil, err
-	}
-	key = digestOf(layoutVersion, name, key, r.config.fingerprint())
 	store := cache{filepath.Join(b.CacheDir, "images", name)}
-	if img, err := store.get(key); err == nil {
-		return img, nil
-	} else if !errors.Is(err, os.ErrNotExist) {
-		b.say("image %s: the cached one cannot be read, building anew: %v", name, err)
+	img, key, err := b.cached(ctx, store, name, r)
+	if img != nil || err != nil {
+		return img, err
+	}
+	if r.debian {
+		today, err := b.settled()
+		if err != nil {
+			return nil, err
+		}
+		if today != b.lock {
+			b = &builder{Options: b.Options, lock: today, apt: b.apt}
+			if img, key, err = b.cached(ctx, store, name, r); img != nil || err != nil {
+				return img, err
+			}
+		}
 	}
 	b.say("image %s: building", name)
 	files, err := r.files(ctx, b)
 	if err != nil {
 		return nil, err
 	}
-	img, err := assemble(name, r.config.with("org.opencontainers.image.version", b.version(name, key)), files)
+	img, err = assemble(name, r.config.with("org.opencontainers.image.version", b.version(name, key)), files)
 	if err != nil {
 		return nil, err
 	}
 	return store.put(key, img)
 }
 
+// cached is the image that was built of the same things before, or nil, and the key of all that it is built of.
+func (b *builder) cached(ctx context.Context, store cache, name string, r recipe) (img v1.Image, key string, err error) {
+	if key, err = r.key(ctx, b); err != nil {
+		return nil, "", err
+	}
+	key = digestOf(layoutVersion, name, key, r.config.fingerprint())
+	img, err = store.get(key)
+	if err == nil {
+		return img, key, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		b.say("image %s: the cached one cannot be read, building anew: %v", name, err)
+	}
+	return nil, key, nil
+}
+
+// settle is apt's, under this build's rules.
+func (b *builder) settle(ctx context.Context, from archive) (*Lock, error) {
+	today, gone, err := b.apt.settle(ctx, b.lock, from)
+	if err != nil || gone == nil {
+		return b.lock, err
+	}
+	if b.Locked {
+		return nil, gone
+	}
+	if b.Notice != nil {
+		b.Notice("Debian has superseded pinned packages, the images are made of the new ones: " + gone.list())
+	}
+	return today, nil
+}
+
 // version is the package's for packages, else the start of the key: it changes exactly when the content may.
 func (b *builder) version(name, key string) string {
 	for image, pkg := range map[string]string{"redis": "redis-tools", "nutcracker": "nutcracker"} {
-		if p, ok := b.lock.find(pkg); ok && image == name && !b.NewerPackages {
+		if p, ok := b.lock.find(pkg); ok && image == name {
 			return p.Version
 		}
 	}

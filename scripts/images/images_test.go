@@ -2,7 +2,6 @@ package images
 
 import (
 	"archive/tar"
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -190,22 +189,6 @@ func testPush(t *testing.T, images map[string]v1.Image) {
 		if !strings.Contains(l, "is there already") {
 			t.Errorf("pushed again although it was there: %s", l)
 		}
-	}
-}
-
-func TestGoneVersionIsNamed(t *testing.T) {
-	a := &apt{dir: t.TempDir(), say: func(string, ...any) {}}
-	_, err := a.fetch(t.Context(), Package{"redis-tools", "1:0.0-gone", strings.Repeat("0", 64)})
-	var gone *GoneError
-	if !errors.As(err, &gone) {
-		t.Fatalf("got %v, want a GoneError", err)
-	}
-	if gone.Now == "" || !strings.Contains(err.Error(), gone.Now) {
-		t.Errorf("the message names no version that there is: %s", err)
-	}
-	_, err = a.fetch(context.Background(), Package{"no-such-package-patag", "1", strings.Repeat("0", 64)})
-	if !errors.As(err, &gone) || !strings.Contains(err.Error(), "apt-get update") {
-		t.Errorf("an unknown package gives %v", err)
 	}
 }
 

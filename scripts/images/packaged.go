@@ -56,15 +56,13 @@ func labels(title, description, licence string) map[string]string {
 // packaged makes an image of binaries from Debian packages (path in the image by path in the packages) and extra files.
 func packaged(packages []string, binaries map[string]string, extra []file, c config) recipe {
 	return recipe{
-		config: c,
+		config: c, debian: true,
 		key: func(_ context.Context, b *builder) (string, error) {
 			ps, err := b.lock.pick(packages)
 			if err != nil {
 				return "", err
 			}
-			// With newer packages allowed the key cannot say what will be in it, but the lock's content still bounds it: built
-			// once, such an image stays until the lock changes.
-			return fmt.Sprintf("%v newer=%v", ps, b.NewerPackages), nil
+			return fmt.Sprint(ps), nil
 		},
 		files: func(ctx context.Context, b *builder) ([]file, error) {
 			ps, err := b.lock.pick(packages)

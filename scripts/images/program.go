@@ -17,6 +17,7 @@ import (
 // goProgram makes an image of a Go program of this repository.
 func goProgram(name, pkg string) recipe {
 	return recipe{
+		debian: true,
 		config: config{
 			Entrypoint: []string{"/" + name}, Ports: []string{"8080/tcp", "8081/tcp"}, WorkingDir: "/",
 			Labels: labels(name, "patag "+name, "proprietary"),

@@ -38,7 +38,11 @@ type ImagesRequest struct {
 	// Transport carries the requests; nil means the ordinary way. Token is the registry's password.
 	Transport http.RoundTripper
 	Token     string
-	Progress  func(line string)
+	// Locked refuses Debian packages of other versions than the pinned ones.
+	Locked   bool
+	Progress func(line string)
+	// Notice is told what is to be printed even when all goes well.
+	Notice func(line string)
 }
 
 // Flags are those that every command has.

@@ -50,7 +50,7 @@ func (s *Session) BuildImages(ctx context.Context, push bool) error {
 	if err != nil {
 		return err
 	}
-	refs, err := s.App.MakeImages(ctx, s.Project, s.Cloud, s.Tools, base, push, s.Progress)
+	refs, err := s.App.MakeImages(ctx, s.Project, s.Cloud, s.Tools, base, push, lockedBySetting(), s.Progress)
 	if err != nil {
 		return err
 	}
@@ -61,8 +61,11 @@ func (s *Session) BuildImages(ctx context.Context, push bool) error {
 	return nil
 }
 
+// lockedBySetting is how CI has every run refuse other packages than the pinned ones: PATAG_LOCKED=1.
+func lockedBySetting() bool { return os.Getenv("PATAG_LOCKED") == "1" }
+
 // MakeImages is BuildImages without a stack.
-func (a *App) MakeImages(ctx context.Context, p project.Project, c *cloud.Cloud, t cloud.Tools, base string, push bool, say *terminal.Progress) (map[string]string, error) {
+func (a *App) MakeImages(ctx context.Context, p project.Project, c *cloud.Cloud, t cloud.Tools, base string, push, locked bool, say *terminal.Progress) (map[string]string, error) {
 	cache, err := CacheDir()
 	if err != nil {
 		return nil, err
@@ -84,7 +87,9 @@ func (a *App) MakeImages(ctx context.Context, p project.Project, c *cloud.Cloud,
 	defer step.Fail()
 	refs, err := a.Images(ctx, ImagesRequest{
 		ProjectRoot: p.Root, ToolsDir: t.Dir, CacheDir: cache, Base: base, Push: push, Transport: c.Registry, Token: token,
+		Locked:   locked,
 		Progress: func(line string) { step.Detail("%s", line) },
+		Notice:   func(line string) { say.Line(" ! %s", line) },
 	})
 	if err != nil {
 		if ctx.Err() != nil {

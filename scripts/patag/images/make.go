@@ -15,7 +15,7 @@ import (
 // Make builds the images and, when told, pushes them. It answers references by digest.
 func Make(ctx context.Context, r app.ImagesRequest) (map[string]string, error) {
 	built, err := builder.Build(ctx, builder.Options{
-		ProjectRoot: r.ProjectRoot, ToolsDir: r.ToolsDir, CacheDir: r.CacheDir, Progress: r.Progress,
+		ProjectRoot: r.ProjectRoot, ToolsDir: r.ToolsDir, CacheDir: r.CacheDir, Locked: r.Locked, Progress: r.Progress, Notice: r.Notice,
 	})
 	if err != nil {
 		return nil, err
