@@ -144,7 +144,7 @@ func (s *Settings) loadCloud(src Source) (problems []problem) {
 	case s.Region == "":
 		problems = append(problems, problem{"gcp:region is not set", "network, cluster and repository lie in a region", "set it with: pulumi config set gcp:region europe-west1"})
 	case !slices.Contains(regions, s.Region):
-		problems = append(problems, problem{fmt.Sprintf("gcp:region is %q", s.Region), "this is no Google Cloud region", "did you mean " + nearest(s.Region, regions) + "?"})
+		problems = append(problems, problem{fmt.Sprintf("gcp:region is %q", s.Region), "this is no Google Cloud region", didYouMean("", s.Region, regions)})
 	}
 	s.zone, _ = src.Get("gcp:zone")
 	if zone := s.zone; zone != "" && s.Region != "" && regionOf(zone) != s.Region {
@@ -175,7 +175,7 @@ func unknown(src Source, kind Kind) (problems []problem) {
 		key, known := byName[name]
 		switch {
 		case !known:
-			problems = append(problems, problem{full + " is not a key", "a misspelt key would silently do nothing", "did you mean patag:" + nearest(name, names) + "?"})
+			problems = append(problems, problem{full + " is not a key", "a misspelt key would silently do nothing", didYouMean(Namespace+":", name, names)})
 		case kind != "" && !slices.Contains(key.Kinds, kind):
 			problems = append(problems, problem{full + " is not a key of kind " + string(kind), "it would silently do nothing", "remove it"})
 		}

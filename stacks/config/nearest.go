@@ -1,16 +1,26 @@
 package config
 
-// nearest finds the name closest to a misspelt one (edit distance), the first of equals.
-func nearest(name string, names []string) string {
-	best, distance := "", -1
+// Nearest finds the name closest to a misspelt one (edit distance), the first of equals; nothing when more than half of
+// the word would have to change.
+func Nearest(name string, names []string) string {
+	best, distance := "", len(name)/2+1
 	for _, candidate := range names {
-		if d := editDistance(name, candidate); distance < 0 || d < distance {
+		if d := editDistance(name, candidate); d < distance {
 			best, distance = candidate, d
 		}
 	}
 	return best
 }
 
+// didYouMean asks for the nearest name, or tells where the names are.
+func didYouMean(prefix, name string, names []string) string {
+	if near := Nearest(name, names); near != "" {
+		return "did you mean " + prefix + near + "?"
+	}
+	return "see docs/configuration.md"
+}
+
+// editDistance is Levenshtein's.
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -37,6 +37,32 @@ const Foundation = "foundation"
 // Begin reads and checks everything that can be checked without touching anything: the stack's name, its config,
 // the flags. It starts nothing and writes nothing.
 func (a *App) Begin(stack string, settings []string, p *terminal.Progress) (*Session, error) {
+	s, err := a.read(stack, settings, p)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.check()
+}
+
+// BeginRun is Begin for a command that runs the stack's program, and refuses as well what such a run cannot do without:
+// credentials (offline does without), a running sandbox, programs. Credentials come first: who has none yet should not
+// have to correct the config before being told.
+func (a *App) BeginRun(stack string, settings []string, offline bool, p *terminal.Progress) (*Session, error) {
+	s, err := a.read(stack, settings, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.credentials(offline); err != nil {
+		return nil, err
+	}
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	return s, s.need(offline)
+}
+
+// read puts the session together from the flags and the tracked files.
+func (a *App) read(stack string, settings []string, p *terminal.Progress) (*Session, error) {
 	proj, err := a.OpenProject()
 	if err != nil {
 		return nil, err
@@ -67,7 +93,7 @@ func (a *App) Begin(stack string, settings []string, p *terminal.Progress) (*Ses
 	if s.overrides, err = proj.Parse(settings); err != nil {
 		return nil, err
 	}
-	return s, s.check()
+	return s, nil
 }
 
 // overlay lays the sandbox's differences over the tracked config: those that a stack of this kind knows. A key that no
@@ -141,6 +167,21 @@ var pendingImages = func() string {
 	return string(raw)
 }()
 
+// Keep sets config of the stack that outlives this run, as `pulumi config set` would; nil takes a value away. The tracked files stay
+// as they are. No run may have the stack meanwhile.
+func (s *Session) Keep(values project.Config) error {
+	return engine.Alone(s.Cloud.Work(s.Stack), s.Stack, func() error { return s.work().Keep(values) })
+}
+
+// Value of a config key as this run has it, "" when it has the default.
+func (s *Session) Value(key string) (string, error) {
+	merged, err := s.merged()
+	if err != nil {
+		return "", err
+	}
+	return merged.Strings()[key], nil
+}
+
 // platform is true for the kinds that run the tag service and thus need a foundation, images and Kubernetes.
 func (s *Session) platform() bool {
 	return s.Kind == string(config.Production) || s.Kind == string(config.Staging)
@@ -162,16 +203,22 @@ func (s *Session) foundationGiven() (map[string]any, bool) {
 	return nil, false
 }
 
-// Need refuses to go on without the programs that a run starts, a running sandbox, or credentials.
-func (s *Session) Need(offline bool) error {
+// credentials refuses a run on Google Cloud that has none, but for a preview of a local state.
+func (s *Session) credentials(offline bool) error {
+	if s.Cloud.Name != cloud.GCP || s.Cloud.Credentialed {
+		return nil
+	}
+	if !offline || !strings.HasPrefix(s.Cloud.Backend, "file://") {
+		return exit.New(exit.Usage, "there are no Google credentials").WithHint("%s", cloud.Credentials)
+	}
+	s.Progress.Line(" ! no Google credentials: this previews from the state alone and asks Google nothing. For more, %s", cloud.Credentials)
+	return nil
+}
+
+// need refuses to go on without a running sandbox and the programs that a run starts.
+func (s *Session) need(offline bool) error {
 	if err := s.Cloud.Running(); err != nil {
 		return err
-	}
-	if s.Cloud.Name == cloud.GCP && !s.Cloud.Credentialed {
-		if !offline || !strings.HasPrefix(s.Cloud.Backend, "file://") {
-			return exit.New(exit.Usage, "there are no Google credentials").WithHint("%s", cloud.Credentials)
-		}
-		s.Progress.Line(" ! no Google credentials: this previews from the state alone and asks Google nothing. For more, %s", cloud.Credentials)
 	}
 	if _, err := s.Tools.Find("pulumi"); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"patag/scripts/patag/app"
+	"patag/scripts/patag/backup"
 	"patag/scripts/patag/down"
 	"patag/scripts/patag/engine"
 	"patag/scripts/patag/env"
@@ -84,6 +85,7 @@ programs up on this machine, without a cloud account (the sandbox).
 	a.Flags.Register(root)
 	root.AddCommand(up.NewCommand(a), preview.NewCommand(a), down.NewCommand(a), status.NewCommand(a), env.NewCommand(a),
 		sandbox.NewCommand(a), images.NewCommand(a), newVersion(a))
+	root.AddCommand(backup.NewCommands(a)...)
 	for _, group := range root.Commands() {
 		if group.HasSubCommands() && group.RunE == nil {
 			group.RunE = func(cmd *cobra.Command, _ []string) error {

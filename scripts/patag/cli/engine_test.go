@@ -304,3 +304,33 @@ func recovered(said string) string {
 	}
 	return "nothing was open"
 }
+
+// TestFirstPreviewLeavesNothing: on Google Cloud, the first preview of a stack makes no state folder, and the next one
+// after an up works where the state is.
+func TestFirstPreviewLeavesNothing(t *testing.T) {
+	f := newFixture(t)
+	f.withTools()
+	t.Setenv("TMPDIR", t.TempDir())
+	t.Setenv("FILES", "one two")
+	state := filepath.Join(os.Getenv("XDG_STATE_HOME"), "patag-gcp")
+	args := []string{"preview", "foundation", "--cloud", "gcp", "--project", "acme-ads", "--region", "europe-west1"}
+	f.patag(append(args, "--json")...).expect(t, exit.OK, `"create":3`, "no Google credentials")
+	if _, err := os.Stat(state); !os.IsNotExist(err) {
+		t.Errorf("the preview made %s (%v)", state, err)
+	}
+	if left, _ := filepath.Glob(os.Getenv("TMPDIR") + "/patag-preview-*"); len(left) != 0 {
+		t.Errorf("the preview left %v", left)
+	}
+
+	// Who is told to read the log finds it.
+	f.patag(append(args, "--expect-no-changes")...).expect(t, exit.Changes, "the preview's files")
+	if left, _ := filepath.Glob(os.Getenv("TMPDIR") + "/patag-preview-*/stacks/foundation/log/*"); len(left) != 1 {
+		t.Errorf("the log that was named is not there: %v", left)
+	}
+
+	t.Setenv("GOOGLE_OAUTH_ACCESS_TOKEN", "a-token")
+	args[0] = "up"
+	f.patag(args...).expect(t, exit.OK)
+	args[0] = "preview"
+	f.patag(append(args, "--expect-no-changes")...).expect(t, exit.OK)
+}

@@ -26,10 +26,11 @@ func openGCP(o Options) (*Cloud, error) {
 		Project:         first(o.Project, os.Getenv("GOOGLE_PROJECT"), os.Getenv("GOOGLE_CLOUD_PROJECT"), os.Getenv("CLOUDSDK_CORE_PROJECT")),
 		Region:          first(o.Region, os.Getenv("GOOGLE_REGION"), os.Getenv("CLOUDSDK_COMPUTE_REGION")),
 		Zone:            first(o.Zone, os.Getenv("GOOGLE_ZONE"), os.Getenv("CLOUDSDK_COMPUTE_ZONE")),
-		Backend:         first(o.Backend, os.Getenv("PULUMI_BACKEND_URL"), "file://"+filepath.Join(dir, "state")),
+		Backend:         first(o.Backend, os.Getenv("PULUMI_BACKEND_URL"), ownState(dir)),
 		SecretsProvider: o.SecretsProvider,
 		Container:       "https://container.googleapis.com/",
 		Compute:         "https://compute.googleapis.com/compute/v1/",
+		Storage:         "https://storage.googleapis.com/storage/v1/",
 	}
 	// After `eval "$(patag env …)"` of the sandbox these are the sandbox's; a run against Google must not take them.
 	if strings.HasPrefix(os.Getenv("GOOGLE_COMPUTE_CUSTOM_ENDPOINT"), "http://127.") || c.Project == SandboxProject {
@@ -86,6 +87,19 @@ func (c *Cloud) gcpSecrets() error {
 			WithHint("set PULUMI_CONFIG_PASSPHRASE_FILE, or give --secrets-provider gcpkms://projects/…/cryptoKeys/…")
 	}
 	return nil
+}
+
+func ownState(dir string) string { return "file://" + filepath.Join(dir, "state") }
+
+// OwnState is true when Pulumi's state is in this user's folder, not one that was named.
+func (c *Cloud) OwnState() bool { return c.Backend == ownState(c.Dir) }
+
+// Move puts everything that is kept, the state included, into another folder.
+func (c *Cloud) Move(dir string) {
+	if c.PassphraseFile == filepath.Join(c.Dir, "passphrase") {
+		c.PassphraseFile = filepath.Join(dir, "passphrase")
+	}
+	c.Dir, c.Backend = dir, ownState(dir)
 }
 
 // gcpDir is apart from the sandbox's folder, which `make clean` deletes.

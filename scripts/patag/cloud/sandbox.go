@@ -71,7 +71,7 @@ func openSandbox(o Options) (*Cloud, error) {
 	}
 	if err == nil {
 		c.base = "http://" + settings.API
-		c.Container, c.Compute = c.base+"/container/", c.base+"/compute/compute/v1/"
+		c.Container, c.Compute, c.Storage = c.base+"/container/", c.base+"/compute/compute/v1/", c.base+"/storage/storage/v1/"
 		c.Registry = redirect{settings.API}
 	}
 	token, err := l.Token()
@@ -143,3 +143,14 @@ func (r redirect) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // direct never asks a proxy: the address is on loopback and the request carries the administrator's token.
 var direct = &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 8}
+
+// Direct is a client for the sandbox's API that sends its token and asks no proxy.
+func (c *Cloud) Direct(token string) *http.Client { return &http.Client{Transport: bearer{token}} }
+
+type bearer struct{ token string }
+
+func (b bearer) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Header.Set("Authorization", "Bearer "+b.token)
+	return direct.RoundTrip(req)
+}

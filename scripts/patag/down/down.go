@@ -46,11 +46,8 @@ func run(ctx context.Context, a *app.App, stack string, f flags) error {
 	if f.confirm != "" && f.confirm != stack {
 		return exit.New(exit.Usage, "--confirm %s is not the name of the stack, %s", f.confirm, stack).WithHint("nothing was changed")
 	}
-	s, err := a.Begin(stack, nil, p)
+	s, err := a.BeginRun(stack, nil, false, p)
 	if err != nil {
-		return err
-	}
-	if err := s.Need(false); err != nil {
 		return err
 	}
 	sum, ok, err := s.Peek(ctx, stack)

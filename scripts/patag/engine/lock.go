@@ -168,13 +168,20 @@ func bootTime() (time.Time, error) {
 
 // IfFree calls do while no run has the stack, and does nothing otherwise.
 func IfFree(dir, stack string, do func() error) error {
+	began := false
+	err := Alone(dir, stack, func() error { began = true; return do() })
+	if !began && exit.Code(err) == exit.Locked {
+		return nil
+	}
+	return err
+}
+
+// Alone does something to a stack's work folder that no run may see half done; when a run has the stack it says who.
+func Alone(dir, stack string, do func() error) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the work folder of stack %s: %w", stack, err)
 	}
 	f, err := takeLock(filepath.Join(dir, "lock"), stack)
-	if exit.Code(err) == exit.Locked {
-		return nil
-	}
 	if err != nil {
 		return err
 	}

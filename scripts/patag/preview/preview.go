@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"patag/scripts/patag/app"
+	"patag/scripts/patag/engine"
 	"patag/scripts/patag/exit"
 	"patag/scripts/patag/terminal"
 )
@@ -26,7 +27,8 @@ func NewCommand(a *app.App) *cobra.Command {
 		Long: `Show what up would change, and change nothing.
 
 On Google Cloud without credentials the preview is made from the state alone, which must then be local. Where there
-is no foundation to build on, its outputs are given with -c patag:foundation='{…}'.`,
+is no foundation to build on, its outputs are given with -c patag:foundation='{…}'. The first preview of a stack there
+leaves nothing behind; a later one keeps its log, and a stack that is empty, beside the state.`,
 		Example:           "  patag preview production --expect-no-changes\n  patag preview production --cloud gcp --project acme-ads --region europe-west1",
 		Args:              app.OneStack,
 		ValidArgsFunction: a.CompleteStack,
@@ -41,11 +43,8 @@ is no foundation to build on, its outputs are given with -c patag:foundation='{�
 func run(ctx context.Context, a *app.App, stack string, f flags) error {
 	p := terminal.NewProgress(a.Streams)
 	defer p.Close()
-	s, err := a.Begin(stack, f.settings, p)
+	s, err := a.BeginRun(stack, f.settings, true, p)
 	if err != nil {
-		return err
-	}
-	if err := s.Need(true); err != nil {
 		return err
 	}
 	if name, needed := s.NeedsFoundation(); needed {
@@ -61,12 +60,13 @@ func run(ctx context.Context, a *app.App, stack string, f flags) error {
 	if err := s.BuildImages(ctx, false); err != nil {
 		return err
 	}
-	opened, err := s.Open(ctx)
+	end, err := s.Discard()
 	if err != nil {
 		return err
 	}
-	defer opened.Close()
-	result, err := opened.Preview(ctx)
+	result, err := look(ctx, s)
+	// Who is told to read the log must find it.
+	end(result.Log != "" && (err != nil || f.expectNoChanges && result.Changed() > 0))
 	if err != nil {
 		return err
 	}
@@ -79,4 +79,13 @@ func run(ctx context.Context, a *app.App, stack string, f flags) error {
 		return exit.New(exit.Changes, "%s would change (%d resources)", stack, result.Changed()).WithHint("what in detail: %s", result.Log)
 	}
 	return nil
+}
+
+func look(ctx context.Context, s *app.Session) (engine.Result, error) {
+	opened, err := s.Open(ctx)
+	if err != nil {
+		return engine.Result{}, err
+	}
+	defer opened.Close()
+	return opened.Preview(ctx)
 }

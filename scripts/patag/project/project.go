@@ -14,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"patag/scripts/patag/exit"
+	"patag/stacks/config"
 )
 
 // Project is the checked-out repository.
@@ -123,39 +124,8 @@ func (p Project) Check(stack string) error {
 		}
 	}
 	e := exit.New(exit.Usage, "there is no stack %q: %s has no Pulumi.%s.yaml", stack, p.stacks, stack)
-	if near := Nearest(stack, known); near != "" {
+	if near := config.Nearest(stack, known); near != "" {
 		return e.WithHint("did you mean %q? Known: %s, %s<project>", near, strings.Join(known, ", "), StagingPrefix)
 	}
 	return e.WithHint("known: %s, %s<project>", strings.Join(known, ", "), StagingPrefix)
-}
-
-// Nearest is the candidate that looks most like the word, or nothing when none does.
-func Nearest(word string, candidates []string) string {
-	best, bestDistance := "", len(word)/2+1
-	for _, c := range candidates {
-		if d := distance(word, c); d < bestDistance {
-			best, bestDistance = c, d
-		}
-	}
-	return best
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			diagonal, row[j] = row[j], min(row[j]+1, row[j-1]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

@@ -65,6 +65,34 @@ func (w Work) Write(p Project, generated, overrides Config) error {
 	return replace(filepath.Join(w.Dir, "Pulumi.yaml"), raw)
 }
 
+// Keep sets config as the user would, or takes it away where the value is nil: it outlives this run. The next Write merges it.
+func (w Work) Keep(values Config) error {
+	if err := os.MkdirAll(w.Dir, 0o700); err != nil {
+		return fmt.Errorf("make the work folder of stack %s: %w", w.Stack, err)
+	}
+	file, err := w.load()
+	if err != nil {
+		return err
+	}
+	current, _ := file["config"].(map[string]any)
+	if current == nil {
+		current = map[string]any{}
+	}
+	for key, value := range values {
+		if value == nil {
+			delete(current, key)
+		} else {
+			current[key] = value
+		}
+	}
+	file["config"] = current
+	raw, err := yaml.Marshal(file)
+	if err != nil {
+		return err
+	}
+	return replace(w.ConfigFile(), raw)
+}
+
 // Merge is the config that Write would write.
 func (w Work) Merge(generated, overrides Config) (Config, error) {
 	_, merged, err := w.merge(generated, overrides)

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"patag/scripts/patag/app"
-	"patag/scripts/patag/engine"
 	"patag/scripts/patag/terminal"
 )
 
@@ -45,11 +44,8 @@ output is the URL that serves an ad.`,
 func run(ctx context.Context, a *app.App, stack string, f flags) error {
 	p := terminal.NewProgress(a.Streams)
 	defer p.Close()
-	s, err := a.Begin(stack, f.settings, p)
+	s, err := a.BeginRun(stack, f.settings, false, p)
 	if err != nil {
-		return err
-	}
-	if err := s.Need(false); err != nil {
 		return err
 	}
 	if err := foundation(ctx, a, s, p); err != nil {
@@ -58,7 +54,7 @@ func run(ctx context.Context, a *app.App, stack string, f flags) error {
 	if err := s.BuildImages(ctx, true); err != nil {
 		return err
 	}
-	result, err := apply(ctx, s)
+	result, err := s.Apply(ctx)
 	if err != nil {
 		return err
 	}
@@ -94,33 +90,6 @@ func foundation(ctx context.Context, a *app.App, s *app.Session, p *terminal.Pro
 		return err
 	}
 	p.Line("   %s builds on %s, which is not up yet", s.Stack, name)
-	_, err = apply(ctx, below)
+	_, err = below.Apply(ctx)
 	return err
-}
-
-func apply(ctx context.Context, s *app.Session) (engine.Result, error) {
-	stack, err := s.Open(ctx)
-	if err != nil {
-		return engine.Result{}, err
-	}
-	defer stack.Close()
-	sum, err := stack.Recover(ctx)
-	if err != nil {
-		return engine.Result{}, err
-	}
-	// What a cluster that is gone left behind holds the static address, and the new one's Ingress would wait for it.
-	before, err := s.Remember(sum)
-	if err != nil {
-		return engine.Result{}, err
-	}
-	if _, err := s.Sweep(ctx, before); err != nil {
-		return engine.Result{}, err
-	}
-	result, err := stack.Up(ctx)
-	if sum, ok, peekErr := s.Peek(ctx, s.Stack); peekErr == nil && ok {
-		if _, rememberErr := s.Remember(sum); err == nil {
-			err = rememberErr
-		}
-	}
-	return result, err
 }
