@@ -1,5 +1,5 @@
-// Package events is what is counted: requests, fills, no-fills, impressions, viewable impressions and clicks, and how one such
-// fact is written into the journal. It knows neither the journal's files nor where counts go.
+// Package events is what is counted: requests, attempts, fills, no-fills, passbacks, impressions, viewable impressions, clicks and
+// errors, and how one such fact is written into the journal. It knows neither the journal's files nor where counts go.
 package events
 
 import (
@@ -35,9 +35,6 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
-// Once says whether events of this kind come from browsers with a token and count once per token.
-func (k Kind) Once() bool { return k == Impression || k == Viewable || k == Click }
-
 // Event is one fact, or Count equal ones.
 type Event struct {
 	Kind Kind
@@ -45,7 +42,7 @@ type Event struct {
 	Invalid bool
 	House   bool
 	At      int64  // Unix milliseconds
-	Token   uint64 // of the fill; 0 for requests and no-fills
+	Token   uint64 // of the fill or of the tag that is tried; 0 for what a server counted itself
 	Count   int64
 	// CPMMicros and Currency are the price of fills and what follows from them.
 	CPMMicros int64
@@ -56,13 +53,27 @@ type Event struct {
 	Source, Arm string
 }
 
+// Once says whether the event comes from a browser with a token, and so counts once per token, kind and source; others are sums
+// of what a server did itself. Attempts, passbacks and errors are of either sort: those of a server carry no token.
+func (e *Event) Once() bool {
+	switch e.Kind {
+	case Impression, Viewable, Click:
+		return true
+	case Attempt, Passback, Error:
+		return e.Token != 0
+	}
+	return false
+}
+
 const (
 	flagInvalid = 1
 	flagHouse   = 2
-	formatV1    = 1
+	// formatV1 is read on: a journal outlives an upgrade. It had no Source and no Arm.
+	formatV1 = 1
+	formatV2 = 2
 )
 
-// Append encodes e onto dst.
+// Append encodes e onto dst. Ids longer than 255 bytes are cut; the catalogue allows 64.
 func (e *Event) Append(dst []byte) []byte {
 	var flags byte
 	if e.Invalid {
@@ -71,12 +82,12 @@ func (e *Event) Append(dst []byte) []byte {
 	if e.House {
 		flags |= flagHouse
 	}
-	dst = append(dst, formatV1, byte(e.Kind), flags)
+	dst = append(dst, formatV2, byte(e.Kind), flags)
 	dst = binary.AppendVarint(dst, e.At)
 	dst = binary.LittleEndian.AppendUint64(dst, e.Token)
 	dst = binary.AppendVarint(dst, e.Count)
 	dst = binary.AppendVarint(dst, e.CPMMicros)
-	for _, s := range [...]string{e.Currency, e.Placement, e.Item, e.Creative, e.Reason} {
+	for _, s := range [...]string{e.Currency, e.Placement, e.Item, e.Creative, e.Reason, e.Source, e.Arm} {
 		s = s[:min(len(s), 255)]
 		dst = append(dst, byte(len(s)))
 		dst = append(dst, s...)
@@ -87,11 +98,12 @@ func (e *Event) Append(dst []byte) []byte {
 // ErrMalformed is returned for bytes that no Append wrote.
 var ErrMalformed = errors.New("malformed event")
 
-// Parse decodes what Append wrote.
+// Parse decodes what Append wrote, in this version or one before.
 func Parse(b []byte) (Event, error) {
-	if len(b) < 3 || b[0] != formatV1 || b[1] == 0 || Kind(b[1]) >= kindEnd {
+	if len(b) < 3 || b[0] != formatV1 && b[0] != formatV2 || b[1] == 0 || Kind(b[1]) >= kindEnd {
 		return Event{}, ErrMalformed
 	}
+	format := b[0]
 	e := Event{Kind: Kind(b[1]), Invalid: b[2]&flagInvalid != 0, House: b[2]&flagHouse != 0}
 	b = b[3:]
 	varint := func(into *int64) bool {
@@ -109,7 +121,12 @@ func Parse(b []byte) (Event, error) {
 	if !varint(&e.Count) || !varint(&e.CPMMicros) {
 		return Event{}, ErrMalformed
 	}
-	for _, into := range []*string{&e.Currency, &e.Placement, &e.Item, &e.Creative, &e.Reason} {
+	texts := [...]*string{&e.Currency, &e.Placement, &e.Item, &e.Creative, &e.Reason, &e.Source, &e.Arm}
+	n := len(texts)
+	if format == formatV1 {
+		n -= 2
+	}
+	for _, into := range texts[:n] {
 		if len(b) == 0 || len(b) < 1+int(b[0]) {
 			return Event{}, ErrMalformed
 		}

@@ -1,6 +1,9 @@
 package events
 
-import "sync"
+import (
+	"hash/maphash"
+	"sync"
+)
 
 // Seen remembers which events this process acknowledged lately, so that a pixel that a browser fetches twice costs neither the
 // journal nor a frequency count. It is an economy, not the guarantee: counting once is settled when batches are shipped.
@@ -13,20 +16,30 @@ type seenShard struct {
 }
 
 type seenKey struct {
-	token uint64
-	kind  Kind
+	token, source uint64
+	kind          Kind
 }
 
-const seenPerShard = 8192 // per generation
+var seenSeed = maphash.MakeSeed()
+
+func seenBy(token uint64, kind Kind, source string) seenKey {
+	k := seenKey{token: token, kind: kind}
+	if source != "" {
+		k.source = maphash.String(seenSeed, source)
+	}
+	return k
+}
+
+const seenPerShard = 8192 // per generation: 32 shards × 2 × 8192 keys of 24 bytes are about 30 MB at worst
 
 func (s *Seen) shard(token uint64) *seenShard { return &s.shards[token%uint64(len(s.shards))] }
 
 // Has says whether the event was added lately.
-func (s *Seen) Has(token uint64, kind Kind) bool {
+func (s *Seen) Has(token uint64, kind Kind, source string) bool {
 	sh := s.shard(token)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	k := seenKey{token, kind}
+	k := seenBy(token, kind, source)
 	if _, ok := sh.now[k]; ok {
 		return true
 	}
@@ -35,11 +48,11 @@ func (s *Seen) Has(token uint64, kind Kind) bool {
 }
 
 // Add notes an event; it says whether it was new.
-func (s *Seen) Add(token uint64, kind Kind) bool {
+func (s *Seen) Add(token uint64, kind Kind, source string) bool {
 	sh := s.shard(token)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	k := seenKey{token, kind}
+	k := seenBy(token, kind, source)
 	if _, ok := sh.now[k]; ok {
 		return false
 	}

@@ -52,7 +52,7 @@ func (s *Server) event(w http.ResponseWriter, r *http.Request) {
 
 // count records an event and returns when it is safe. One that was acknowledged before is acknowledged again.
 func (s *Server) count(ctx context.Context, kind events.Kind, c *token.Claims, bot bool) error {
-	if s.seen.Has(c.ID, kind) {
+	if s.seen.Has(c.ID, kind, c.Source) {
 		s.o.Metrics.event(kind, "duplicate")
 		return nil
 	}
@@ -66,7 +66,7 @@ func (s *Server) count(ctx context.Context, kind events.Kind, c *token.Claims, b
 		s.o.Metrics.dropped(err)
 		return err
 	}
-	if !s.seen.Add(c.ID, kind) {
+	if !s.seen.Add(c.ID, kind, c.Source) {
 		s.o.Metrics.event(kind, "duplicate")
 		return nil
 	}

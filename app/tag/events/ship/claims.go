@@ -26,8 +26,7 @@ func (c RedisClaims) Claim(ctx context.Context, owner string, keys []Key) ([]boo
 	cmds := make([]*redis.StatusCmd, len(keys))
 	_, err := c.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, k := range keys {
-			name := "e:" + strconv.FormatUint(k.Token, 36) + ":" + strconv.Itoa(int(k.Kind))
-			cmds[i] = p.SetArgs(ctx, name, owner, redis.SetArgs{Mode: "NX", Get: true, TTL: c.Keep(k.Kind)})
+			cmds[i] = p.SetArgs(ctx, k.text(), owner, redis.SetArgs{Mode: "NX", Get: true, TTL: c.Keep(k.Kind)})
 		}
 		return nil
 	})
@@ -47,4 +46,14 @@ func (c RedisClaims) Claim(ctx context.Context, owner string, keys []Key) ([]boo
 		}
 	}
 	return owned, nil
+}
+
+// text is the key in Redis: e:<token>:<kind>, and :<source> where there is one.
+func (k Key) text() string {
+	b := strconv.AppendUint([]byte("e:"), k.Token, 36)
+	b = strconv.AppendInt(append(b, ':'), int64(k.Kind), 10)
+	if k.Source != "" {
+		b = append(append(b, ':'), k.Source...)
+	}
+	return string(b)
 }

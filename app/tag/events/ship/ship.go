@@ -29,6 +29,8 @@ type Row struct {
 	Placement string `bson:"placement" json:"placement"`
 	LineItem  string `bson:"lineItem,omitempty" json:"lineItem,omitempty"`
 	Creative  string `bson:"creative,omitempty" json:"creative,omitempty"`
+	Source    string `bson:"source,omitempty" json:"source,omitempty"`
+	Arm       string `bson:"arm,omitempty" json:"arm,omitempty"`
 	Reason    string `bson:"reason,omitempty" json:"reason,omitempty"`
 	Currency  string `bson:"currency,omitempty" json:"currency,omitempty"`
 	Count     int64  `bson:"count" json:"count"`
@@ -60,8 +62,9 @@ type Claims interface {
 
 // Key is what an event is counted once by.
 type Key struct {
-	Token uint64
-	Kind  events.Kind
+	Token  uint64
+	Kind   events.Kind
+	Source string
 }
 
 // Shipper ships one journal.
@@ -182,11 +185,11 @@ func (s *Shipper) claim(ctx context.Context, seg journal.Segment, b *Batch, evs 
 	var keys []Key
 	var at []int
 	for i := range evs {
-		if !evs[i].Kind.Once() {
+		if !evs[i].Once() {
 			mine[i] = true
 			continue
 		}
-		k := Key{evs[i].Token, evs[i].Kind}
+		k := Key{evs[i].Token, evs[i].Kind, evs[i].Source}
 		if first[k] {
 			b.Duplicates++
 			continue
@@ -245,7 +248,7 @@ func rollUp(evs []events.Event, mine []bool) []Row {
 		e := &evs[i]
 		key := Row{
 			Hour: e.At / 1000 / hour * hour, Kind: e.Kind.String(), Invalid: e.Invalid, House: e.House, Placement: e.Placement,
-			LineItem: e.Item, Creative: e.Creative, Reason: e.Reason, Currency: e.Currency,
+			LineItem: e.Item, Creative: e.Creative, Source: e.Source, Arm: e.Arm, Reason: e.Reason, Currency: e.Currency,
 		}
 		row := sums[key]
 		if row == nil {
