@@ -176,7 +176,7 @@ func (c *Cluster) follow(ctx context.Context, o Order) (string, error) {
 			if len(lines) > 0 {
 				return "", errors.New(strings.TrimPrefix(lines[len(lines)-1], "backup: "))
 			}
-			return "", fmt.Errorf("Job %s failed: %s", o.Name, failed)
+			return "", fmt.Errorf("job %s failed: %s", o.Name, failed)
 		}
 		select {
 		case <-ctx.Done():
