@@ -63,7 +63,8 @@ func Run(ctx context.Context, args []string, out, errOut io.Writer, storage ...o
 		fmt.Fprintf(errOut, "backup: %s\n", wrong)
 		return 2
 	}
-	fmt.Fprintf(errOut, "backup: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nbackup: "))
+	// One line: whoever waits for the job shows the last one.
+	fmt.Fprintf(errOut, "backup: %s\n", strings.Join(strings.Fields(err.Error()), " "))
 	return 1
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -90,28 +92,49 @@ func (w *watch) pod(ctx context.Context, ip netip.Addr, node string) (*corev1.Po
 	if found := w.lookup(ip); found != nil {
 		return found, nil
 	}
-	list, err := w.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + node})
-	if err != nil {
-		return nil, fmt.Errorf("find the pod with address %s: %w", ip, err)
-	}
-	for i := range list.Items {
-		for _, a := range addressesOf(&list.Items[i]) {
-			if a == ip.String() {
-				return &list.Items[i], nil
+	// A kubelet tells the address of a new pod up to a second or two after the pod began to use it.
+	ctx, cancel := context.WithTimeout(ctx, tellingTime)
+	defer cancel()
+	for {
+		list, err := w.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + node})
+		if err != nil {
+			return nil, fmt.Errorf("find the pod with address %s: %w", ip, err)
+		}
+		pending := false
+		for i := range list.Items {
+			p := &list.Items[i]
+			pending = pending || len(addressesOf(p)) == 0 && !over(p)
+			if slices.Contains(addressesOf(p), ip.String()) && !over(p) {
+				return p, nil
 			}
 		}
+		if !pending {
+			return nil, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
-	return nil, nil
+}
+
+// tellingTime is how long a caller waits while a pod of its node has no address yet.
+const tellingTime = 5 * time.Second
+
+// over says whether a pod has ended: its address may be another's by now.
+func over(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 }
 
 func (w *watch) lookup(ip netip.Addr) *corev1.Pod {
 	objects, err := w.pods.ByIndex(byIP, ip.String())
-	if err != nil || len(objects) == 0 {
+	if err != nil {
 		return nil
 	}
-	best := objects[0].(*corev1.Pod)
-	for _, o := range objects[1:] { // the one on its way out has had the address before
-		if p := o.(*corev1.Pod); best.DeletionTimestamp != nil && p.DeletionTimestamp == nil {
+	var best *corev1.Pod
+	for _, o := range objects { // the one on its way out has had the address before
+		if p := o.(*corev1.Pod); !over(p) && (best == nil || best.DeletionTimestamp != nil && p.DeletionTimestamp == nil) {
 			best = p
 		}
 	}
