@@ -6,6 +6,7 @@
 //	tag catalogue import FILE | --demo          make the store hold exactly this catalogue
 //	tag catalogue export FILE                   write the store's catalogue
 //	tag report [--from T] [--to T] [--csv]      print what was counted
+//	tag preview --placement P …                 sign a link that shows why a placement shows what it shows
 //
 // FILE may be - for standard input or output. Every flag of serve has an environment variable: see Config.
 package command
@@ -37,6 +38,7 @@ const usage = `usage:
   tag catalogue import FILE|--demo [flags]     make the store hold exactly this catalogue
   tag catalogue export FILE [flags]            write the store's catalogue to a file
   tag report [flags]                           print what was counted
+  tag preview --placement P [flags]            print a link that shows why a placement shows what it shows
 Each takes -h for its flags; FILE may be -.
 `
 
@@ -82,6 +84,8 @@ func dispatch(ctx context.Context, args []string, s streams) error {
 		return catalogueCommand(ctx, args[1:], s)
 	case "report":
 		return report(ctx, args[1:], s)
+	case "preview":
+		return preview(ctx, args[1:], s)
 	case "-h", "--help", "help":
 		fmt.Fprint(s.out, usage)
 		return nil

@@ -6,8 +6,11 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
+
+	"patag/app/tag/visitor"
 )
 
 // Config of tag serve. Sizes: a tag server needs about 64 MiB of memory for a small catalogue and 256 MiB at the most for its
@@ -22,6 +25,12 @@ type Config struct {
 	KeyFile        string        // TAG_KEY_FILE, --key-file: keys that sign tokens, hex or base64, one a line, the signing one first
 	PublicURL      string        // TAG_PUBLIC_URL, --public-url: what event URLs start with; default: as the client asked
 	CountryHeader  string        // TAG_COUNTRY_HEADER, --country-header: set by the load balancer; default X-Client-Geo-Country
+	RegionHeader   string        // TAG_REGION_HEADER, --region-header: set by the load balancer, such as USCA; default X-Client-Geo-Region
+	ForwardedFor   int           // TAG_FORWARDED_FOR, --forwarded-for: which entry of X-Forwarded-For, from the right, is the client; 2 behind Google's load balancer; default 0: the connection's address
+	GeoFile        string        // TAG_GEO_FILE, --geo-file: database of countries and regions in MaxMind's format
+	DataCentreFile string        // TAG_DATA_CENTRE_FILE, --data-centre-file: addresses whose traffic is invalid, one prefix a line
+	Deadline       time.Duration // TAG_DEADLINE, --deadline: for all auctions of one request together; default 300ms
+	MaxInFlight    int           // TAG_MAX_IN_FLIGHT, --max-in-flight: requests worked on at a time, above it house ads; default 4096
 	DrainPeriod    time.Duration // TAG_DRAIN_PERIOD, --drain-period: served on after SIGTERM while load balancers look away; default 15s
 	FrequencyTime  time.Duration // TAG_FREQUENCY_BUDGET, --frequency-budget: for Redis in one decision; default 5ms
 	RefreshEvery   time.Duration // TAG_REFRESH_EVERY, --refresh-every: poll of the catalogue's version; default 2s
@@ -60,10 +69,26 @@ func serveConfig(args []string, s streams) (*Config, error) {
 	text(&c.KeyFile, "key-file", "TAG_KEY_FILE", "", "file of the keys that sign tokens")
 	text(&c.PublicURL, "public-url", "TAG_PUBLIC_URL", "", "what event URLs start with; default: as the client asked")
 	text(&c.CountryHeader, "country-header", "TAG_COUNTRY_HEADER", "X-Client-Geo-Country", "header that the load balancer sets to the client's country")
+	text(&c.RegionHeader, "region-header", "TAG_REGION_HEADER", "X-Client-Geo-Region", "header that the load balancer sets to the client's region")
+	text(&c.GeoFile, "geo-file", "TAG_GEO_FILE", "", "database of countries and regions in MaxMind's format")
+	text(&c.DataCentreFile, "data-centre-file", "TAG_DATA_CENTRE_FILE", "", "file of addresses whose traffic is invalid, one prefix a line")
 	text(&c.ServerName, "server-name", "TAG_SERVER_NAME", "", "name of this server in reports; default: host name")
 	duration(&c.DrainPeriod, "drain-period", "TAG_DRAIN_PERIOD", 15*time.Second, "how long to serve on after SIGTERM")
 	duration(&c.FrequencyTime, "frequency-budget", "TAG_FREQUENCY_BUDGET", 5*time.Millisecond, "time for Redis in one decision")
 	duration(&c.RefreshEvery, "refresh-every", "TAG_REFRESH_EVERY", 2*time.Second, "how often to look for a new catalogue")
+	duration(&c.Deadline, "deadline", "TAG_DEADLINE", 300*time.Millisecond, "time for all auctions of one request")
+	number := func(into *int, name, env string, def int, what string) {
+		if v := os.Getenv(env); v != "" {
+			n, err := strconv.Atoi(v)
+			if err != nil {
+				envErr = fmt.Errorf("%s: %q is no number", env, v)
+			}
+			def = n
+		}
+		f.IntVar(into, name, def, what+" ("+env+")")
+	}
+	number(&c.ForwardedFor, "forwarded-for", "TAG_FORWARDED_FOR", 0, "entry of X-Forwarded-For, from the right, that is the client; 2 behind Google's load balancer")
+	number(&c.MaxInFlight, "max-in-flight", "TAG_MAX_IN_FLIGHT", 4096, "requests worked on at a time")
 	bytes := int64(256 << 20)
 	if v := os.Getenv("TAG_JOURNAL_BYTES"); v != "" {
 		if _, err := fmt.Sscanf(v, "%d", &bytes); err != nil {
@@ -110,6 +135,12 @@ func (c *Config) check() error {
 	if c.JournalBytes < 1<<20 {
 		return usageError("TAG_JOURNAL_BYTES: at least 1048576 (1 MiB) are needed")
 	}
+	if c.MaxInFlight < 1 || c.ForwardedFor < 0 || c.ForwardedFor > 8 {
+		return usageError("TAG_MAX_IN_FLIGHT must be at least 1, TAG_FORWARDED_FOR between 0 and 8")
+	}
+	if c.Deadline < time.Millisecond || c.Deadline > 5*time.Second {
+		return usageError("TAG_DEADLINE: from 1ms to 5s")
+	}
 	if c.Demo || c.Development {
 		return nil
 	}
@@ -124,4 +155,8 @@ func (c *Config) check() error {
 		return usageError("no Redis: set TAG_REDIS_ADDR to twemproxy's host:port, or to none to do without shared caps and counters")
 	}
 	return nil
+}
+
+func (c *Config) visitorFiles() visitor.Files {
+	return visitor.Files{Geo: c.GeoFile, DataCentres: c.DataCentreFile}
 }

@@ -28,25 +28,27 @@ import (
 	"patag/app/tag/refresh"
 	"patag/app/tag/server"
 	"patag/app/tag/token"
+	"patag/app/tag/visitor"
 )
 
 // app is the parts of one running server.
 type app struct {
-	c       *Config
-	log     *slog.Logger
-	reg     *prometheus.Registry
-	keys    *token.Keys
-	redis   redis.Cmdable // nil without
-	journal *journal.Journal
-	shipper *ship.Shipper
-	refresh *refresh.Refresher
-	freq    *frequency.Store
-	caps    *hardcap.Manager
-	live    *counters.Live
-	server  *server.Server
-	tallies tallies
-	closers []func()
-	toldAt  atomic.Int64 // Unix seconds
+	c        *Config
+	log      *slog.Logger
+	reg      *prometheus.Registry
+	keys     *token.Keys
+	redis    redis.Cmdable // nil without
+	journal  *journal.Journal
+	shipper  *ship.Shipper
+	refresh  *refresh.Refresher
+	freq     *frequency.Store
+	caps     *hardcap.Manager
+	live     *counters.Live
+	visitors *visitor.Reader
+	server   *server.Server
+	tallies  tallies
+	closers  []func()
+	toldAt   atomic.Int64 // Unix seconds
 }
 
 func serve(ctx context.Context, args []string, s streams) error {
@@ -105,9 +107,13 @@ func (a *app) build(ctx context.Context) error {
 	a.freq = frequency.New(frequency.Options{Redis: a.redis, Budget: a.c.FrequencyTime, Logger: a.log})
 	a.caps = hardcap.New(a.redis, a.log)
 	a.live = counters.NewLive(a.redis, a.log)
+	a.visitors = &visitor.Reader{ForwardedFor: a.c.ForwardedFor, CountryHeader: a.c.CountryHeader, RegionHeader: a.c.RegionHeader}
+	if err := a.visitors.Load(a.c.visitorFiles()); err != nil {
+		return err
+	}
 	a.server = server.New(server.Options{
 		Keys: a.keys, Frequency: a.freq, Journal: a.journal, Live: a.live, Metrics: server.NewMetrics(a.reg), Logger: a.log,
-		PublicURL: a.c.PublicURL, CountryHeader: a.c.CountryHeader, Demo: a.c.Demo,
+		PublicURL: a.c.PublicURL, Visitors: a.visitors, Deadline: a.c.Deadline, MaxInFlight: a.c.MaxInFlight, Demo: a.c.Demo,
 	})
 	a.shipper = &ship.Shipper{Journal: a.journal, Claims: claims, Server: a.c.ServerName, Patience: patience, Logger: a.log}
 	a.refresh = &refresh.Refresher{Publish: a.publish, Every: a.c.RefreshEvery, Logger: a.log}
@@ -153,7 +159,7 @@ func (a *app) run(ctx context.Context, s streams) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	var wg sync.WaitGroup
-	for _, run := range []func(context.Context){a.refresh.Run, a.freq.Run, a.caps.Run, a.live.Run, a.shipper.Run, a.flushTallies} {
+	for _, run := range []func(context.Context){a.refresh.Run, a.freq.Run, a.caps.Run, a.live.Run, a.shipper.Run, a.flushTallies, a.watchFiles} {
 		wg.Go(func() { run(work) })
 	}
 	failed := make(chan error, 2)
@@ -178,6 +184,11 @@ func (a *app) run(ctx context.Context, s streams) error {
 	a.lastShipment()
 	admin.Close()
 	return err
+}
+
+// watchFiles reads the databases about visitors again when they change.
+func (a *app) watchFiles(ctx context.Context) {
+	a.visitors.Watch(ctx, a.c.visitorFiles(), time.Minute, a.log, nil)
 }
 
 func (a *app) windDown(main *http.Server, drain bool) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"patag/app/tag/catalogue"
+	"patag/app/tag/supply"
 )
 
 type builder struct {
@@ -51,6 +52,10 @@ func Compile(c *catalogue.Catalogue, version int64, now time.Time) (*Snapshot, e
 // compile takes a catalogue that Validate has found sound.
 func compile(c *catalogue.Catalogue, version int64, now time.Time) (*Snapshot, error) {
 	b := newBuilder(c, version, now)
+	var err error
+	if b.s.Supply, err = supply.Compile(c); err != nil {
+		return nil, err
+	}
 	if err := b.parties(c); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"strings"
 
 	"patag/app/tag/catalogue"
 )
@@ -31,16 +32,10 @@ func compileCreative(doc *catalogue.Creative) (*Creative, error) {
 		Categories: ParseCategories(doc.Categories)}
 	switch doc.Format {
 	case catalogue.Native:
-		var out bytes.Buffer
-		err := nativeMarkup.Execute(&out, struct {
-			catalogue.NativeAssets
-			Image template.URL // data:image/ and https:// only: validated
-			Click string
-		}{*doc.Native, template.URL(doc.Native.Image), clickHole})
-		if err != nil {
-			return nil, fmt.Errorf("lay out native assets: %w", err)
+		var err error
+		if c.Markup, err = LayOutNative(doc.Native); err != nil {
+			return nil, err
 		}
-		c.Markup = bytes.Split(out.Bytes(), []byte(clickHole))
 		if c.NativeJSON, err = json.Marshal(doc.Native); err != nil {
 			return nil, fmt.Errorf("encode native assets: %w", err)
 		}
@@ -56,6 +51,27 @@ func compileCreative(doc *catalogue.Creative) (*Creative, error) {
 	}
 	return c, nil
 }
+
+// LayOutNative makes a document of native assets, cut where the click URL goes.
+func LayOutNative(assets *catalogue.NativeAssets) ([][]byte, error) {
+	var out bytes.Buffer
+	var image template.URL // of schemes that run nothing; those of bids have been validated by nobody else
+	if strings.HasPrefix(assets.Image, "https://") || strings.HasPrefix(assets.Image, "http://") || strings.HasPrefix(assets.Image, "data:image/") {
+		image = template.URL(assets.Image)
+	}
+	err := nativeMarkup.Execute(&out, struct {
+		catalogue.NativeAssets
+		Image template.URL
+		Click string
+	}{*assets, image, clickHole})
+	if err != nil {
+		return nil, fmt.Errorf("lay out native assets: %w", err)
+	}
+	return bytes.Split(out.Bytes(), []byte(clickHole)), nil
+}
+
+// Document makes a document of markup that has links of its own, such as a bid's.
+func Document(markup string) string { return head + markup + tail }
 
 // quote escapes text for a JSON string, without the quotes.
 func quote(text string) ([]byte, error) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"patag/app/tag/catalogue"
+	"patag/app/tag/supply"
 )
 
 // Snapshot is everything a decision needs to know, at one version of the catalogue.
@@ -18,6 +19,8 @@ type Snapshot struct {
 	// Rates are those of the catalogue's settings: micros of Currency per unit of a foreign currency.
 	Rates    map[string]int64
 	Exchange catalogue.Exchange
+	// Supply is the ads.txt and sellers.json files.
+	Supply *supply.Files
 	// Items that have a hard cap; Item.CapIndex points into it.
 	Capped []*Item
 	// Goals are the items with a goal, a budget or a limit on clicks; Item.GoalIndex points into it.

@@ -1,36 +1,43 @@
 package server
 
 import (
+	"context"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
 
+	"patag/app/tag/catalogue"
 	"patag/app/tag/decision"
+	"patag/app/tag/inventory"
+	"patag/app/tag/privacy"
 	"patag/app/tag/request"
-	"patag/app/tag/token"
+	"patag/app/tag/visitor"
 )
 
 // adWork is the memory of one ad request, reused.
 type adWork struct {
-	req   request.Ad
-	dec   decision.Request
-	kv    []uint32
-	out   []byte
-	urls  []byte
-	token []byte
+	req     request.Ad
+	dec     decision.Request
+	visitor visitor.Visitor
+	privacy privacy.Permissions
+	kv      []uint32
+	out     []byte
+	base    []byte // what URLs start with
+	// Tokens of the entry that is being written: click and impression differ from token where they carry a bid's URL.
+	token, click, impression []byte
 }
 
-var adWorks = sync.Pool{New: func() any { return &adWork{out: make([]byte, 0, 4096), urls: make([]byte, 0, 512)} }}
+var adWorks = sync.Pool{New: func() any { return &adWork{out: make([]byte, 0, 4096), base: make([]byte, 0, 128)} }}
 
 // ad answers GET /v1/ad.
-func (s *Server) ad(w http.ResponseWriter, r *http.Request) {
+func (s *Server) ad(w http.ResponseWriter, r *http.Request, shed bool) {
 	begin := time.Now()
 	st := s.state.Load()
 	if st == nil {
 		s.o.Metrics.ad(adUnready, begin)
-		fail(w, http.StatusServiceUnavailable, "no catalogue has been loaded yet")
+		fail(w, http.StatusServiceUnavailable, "no catalogue has been loaded yet; try again in a few seconds")
 		return
 	}
 	k := adWorks.Get().(*adWork)
@@ -46,149 +53,149 @@ func (s *Server) ad(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "there is no such placement")
 		return
 	}
-	visitor := s.visit(r, &k.req)
-	k.dec = decision.Request{
-		Placement: p, Now: begin.Unix(), Country: visitor.country, Device: visitor.device,
-		KeyValues: s.keyValues(k, st), User: visitor.user, Seed: rand.Uint64(),
+	if k.req.Preview != "" {
+		s.preview(w, r, st, p, k)
+		return
 	}
-	e := decision.Engine{Frequency: s.o.Frequency, Delivery: st.Delivery}
-	d := e.Decide(r.Context(), &k.dec, nil)
-	st.Tally.Add(&d, visitor.bot)
-	s.o.Metrics.decided(&d)
+	if r.Method == http.MethodHead { // decides nothing and counts nothing
+		adHeader(w.Header(), k.req.HTML)
+		return
+	}
+	s.prepare(k, r, st, p, begin)
+	d, ok := s.decideOrShed(r.Context(), st, k, begin, shed)
+	if !ok {
+		s.refuse(w)
+		return
+	}
 	k.out = k.out[:0]
-	if d.Filled {
-		s.urls(k, r, &d, visitor, begin)
-	}
 	if k.req.HTML {
 		s.writeHTML(w, k, &d)
 	} else {
-		s.writeJSON(w, k, &d)
+		k.out = append(s.answer(k.out, k, &d), '\n')
+		writeJSON(w, k.out)
 	}
-	if d.Filled {
-		s.o.Metrics.ad(adFilled, begin)
-	} else {
-		s.o.Metrics.ad(adNoFill, begin)
-	}
+	s.o.Metrics.done(&d, begin)
 }
 
-func (s *Server) keyValues(k *adWork, st *State) []uint32 {
+// prepare fills in what a decision depends on.
+func (s *Server) prepare(k *adWork, r *http.Request, st *State, p *inventory.Placement, now time.Time) {
+	s.visit(r, k)
+	k.dec.Placement, k.dec.Now, k.dec.Seed = p, now.Unix(), rand.Uint64()
+	k.dec.Page, k.dec.PageView, k.dec.Excluded = k.req.Page, k.req.PageView, nil
+	if k.dec.Page == "" {
+		k.dec.Page = request.Page(r.Referer())
+	}
+	k.dec.Categories, k.dec.Keywords = k.req.Categories(), k.req.Keywords()
 	k.kv = k.kv[:0]
 	for _, kv := range k.req.KeyValues() {
-		if id := st.Snapshot.KeyValueID(inventoryKeyValue(kv)); id != 0 {
+		if id := st.Snapshot.KeyValueID(inventory.KeyValue{Key: kv.Key, Value: kv.Value}); id != 0 {
 			k.kv = append(k.kv, id)
 		}
 	}
-	return k.kv
+	k.dec.KeyValues = k.kv
+	k.base = s.appendBase(k.base[:0], r)
 }
 
-// urls writes the start of event URLs and the token into k.
-func (s *Server) urls(k *adWork, r *http.Request, d *decision.Decision, v visitor, now time.Time) {
-	claims := token.Claims{
-		ID: rand.Uint64(), Issued: now.Unix(), Placement: k.dec.Placement.ID, Item: d.Item.ID, Creative: d.Creative.ID,
-		House: d.House, Invalid: v.bot, CPMMicros: d.Item.CPM.Micros, Currency: d.Item.CPM.Currency,
+// decideOrShed decides and counts; when there is too much to do, it takes the house ad.
+func (s *Server) decideOrShed(ctx context.Context, st *State, k *adWork, now time.Time, shed bool) (decision.Decision, bool) {
+	p := k.dec.Placement
+	if shed {
+		d, ok := s.shedding(st, p, now)
+		if ok {
+			s.o.Metrics.rejected("overload_house")
+			st.Tally.Add(&d, k.visitor.Invalid != visitor.Valid)
+		}
+		return d, ok
 	}
-	if len(d.Item.Frequency) > 0 {
-		claims.User = v.user
+	if s.o.Auctions != nil && hasAuction(p) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.o.Deadline)
+		defer cancel()
 	}
-	k.token = s.o.Keys.Append(k.token[:0], &claims)
-	k.urls = s.base(k.urls[:0], r)
+	e := s.engine(st)
+	d := e.Decide(ctx, &k.dec, nil)
+	st.Tally.Add(&d, k.visitor.Invalid != visitor.Valid)
+	return d, true
 }
 
-// writeJSON writes the answer for the loader. Everything in it is a number, an id of the catalogue, a token, or escaped when the
-// catalogue was compiled.
-func (s *Server) writeJSON(w http.ResponseWriter, k *adWork, d *decision.Decision) {
-	b := append(k.out, `{"placement":"`...)
-	b = append(b, k.dec.Placement.ID...)
-	if !d.Filled {
-		b = append(b, `","fill":false,"reason":"`...)
-		b = append(b, d.NoFill.String()...)
-		b = append(b, "\"}\n"...)
-	} else {
-		b = append(b, `","fill":true,"source":"`...)
-		if d.House {
-			b = append(b, `house`...)
-		} else {
-			b = append(b, `direct`...)
-		}
-		b = append(b, `","tier":"`...)
-		b = append(b, d.Item.Tier...)
-		b = append(b, `","lineItem":"`...)
-		b = append(b, d.Item.ID...)
-		b = append(b, `","creative":{"id":"`...)
-		b = append(b, d.Creative.ID...)
-		b = append(b, `","format":"`...)
-		b = append(b, d.Creative.Format...)
-		b = append(b, `","width":`...)
-		b = strconv.AppendInt(b, int64(d.Creative.Size.Width), 10)
-		b = append(b, `,"height":`...)
-		b = strconv.AppendInt(b, int64(d.Creative.Size.Height), 10)
-		b = append(b, `},"price":{"cpmMicros":`...)
-		b = strconv.AppendInt(b, d.Item.CPM.Micros, 10)
-		b = append(b, `,"currency":"`...)
-		b = append(b, d.Item.CPM.Currency...)
-		b = append(b, `"},"urls":{"impression":"`...)
-		b = k.appendURL(b, pathImpression)
-		b = append(b, `","viewable":"`...)
-		b = k.appendURL(b, pathViewable)
-		b = append(b, `","click":"`...)
-		b = k.appendURL(b, pathClick)
-		b = append(b, `"},`...)
-		if d.Creative.NativeJSON != nil {
-			b = append(b, `"native":`...)
-			b = append(b, d.Creative.NativeJSON...)
-			b = append(b, ',')
-		}
-		b = append(b, `"markup":"`...)
-		for i, part := range d.Creative.MarkupJSON {
-			if i > 0 {
-				b = k.appendURL(b, pathClick)
+// engine is what decisions ask.
+func (s *Server) engine(st *State) decision.Engine {
+	return decision.Engine{Frequency: s.o.Frequency, Delivery: st.Delivery, Auctions: s.o.Auctions}
+}
+
+// hasAuction says whether some waterfall of a placement asks demand sources.
+func hasAuction(p *inventory.Placement) bool {
+	if auctions(p.Steps) {
+		return true
+	}
+	if p.Experiment != nil {
+		for i := range p.Experiment.Arms {
+			if auctions(p.Experiment.Arms[i].Waterfall.Steps) {
+				return true
 			}
-			b = append(b, part...)
 		}
-		b = append(b, "\"}\n"...)
 	}
-	k.out = b
-	h := w.Header()
+	return false
+}
+
+func auctions(steps []inventory.Step) bool {
+	for i := range steps {
+		if steps[i].Kind == catalogue.Auction {
+			return true
+		}
+	}
+	return false
+}
+
+// adHeader sets the headers of an answer.
+func adHeader(h http.Header, html bool) {
+	h["Cache-Control"], h["X-Content-Type-Options"] = noStore, noSniff
+	if html {
+		h["Content-Type"], h["Content-Security-Policy"], h["X-Robots-Tag"], h["Referrer-Policy"] = htmlType, sandboxed, noIndex, strictRefer
+		return
+	}
 	cors(h)
-	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = jsonType, noStore, noSniff
+	h["Content-Type"] = jsonType
+}
+
+func writeJSON(w http.ResponseWriter, b []byte) {
+	h := w.Header()
+	adHeader(h, false)
 	h["Content-Length"] = []string{strconv.Itoa(len(b))}
 	w.Write(b)
 }
 
-// writeHTML writes the ad as a document of its own, for frames without a script around them: it counts its impression itself.
-// It is sandboxed by its own header, because it is advertisers' markup on our origin.
+// writeHTML writes the server's fill as a document of its own, for frames without a script around them: it counts its impression
+// itself. It is sandboxed by its own header, because it is advertisers' markup on our origin.
 func (s *Server) writeHTML(w http.ResponseWriter, k *adWork, d *decision.Decision) {
 	h := w.Header()
-	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = htmlType, noStore, noSniff
-	h["Content-Security-Policy"], h["X-Robots-Tag"], h["Referrer-Policy"] = sandboxed, noIndex, strictRefer
+	adHeader(h, true)
 	if !d.Filled {
 		h.Set("X-No-Fill", d.NoFill.String())
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
+	s.fill(k, d)
 	b := k.out
-	for i, part := range d.Creative.Markup {
-		if i > 0 {
-			b = k.appendURL(b, pathClick)
+	if d.Bid != nil {
+		for i, part := range bidMarkup(d.Bid) {
+			if i > 0 {
+				b = k.appendURL(b, pathClick, k.click)
+			}
+			b = append(b, part...)
 		}
-		b = append(b, part...)
+	} else {
+		for i, part := range d.Creative.Markup {
+			if i > 0 {
+				b = k.appendURL(b, pathClick, k.click)
+			}
+			b = append(b, part...)
+		}
 	}
 	b = append(b, `<img alt="" width="1" height="1" style="position:absolute;left:-9px" src="`...)
-	b = k.appendURL(b, pathImpression)
+	b = k.appendURL(b, pathImpression, k.impression)
 	b = append(b, `">`...)
 	k.out = b
 	h["Content-Length"] = []string{strconv.Itoa(len(b))}
 	w.Write(b)
-}
-
-const (
-	pathImpression = "/v1/event/impression?t="
-	pathViewable   = "/v1/event/viewable?t="
-	pathClick      = "/v1/click?t="
-)
-
-func (k *adWork) appendURL(b []byte, path string) []byte {
-	b = append(b, k.urls...)
-	b = append(b, path...)
-	return append(b, k.token...)
 }

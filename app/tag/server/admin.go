@@ -2,7 +2,6 @@ package server
 
 import (
 	"encoding/json"
-	"math/rand/v2"
 	"net/http"
 	"net/http/pprof"
 	"time"
@@ -10,18 +9,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"patag/app/tag/decision"
-	"patag/app/tag/inventory"
-	"patag/app/tag/request"
+	"patag/app/tag/token"
 )
 
-// Admin is the second port: /livez, /readyz, /metrics, /debug/pprof, /debug/explain. It must not be reachable from outside.
+// Admin is the second port: /livez, /readyz, /metrics, /debug/pprof, /debug/explain, /debug/preview. It must not be reachable from
+// outside.
 func (s *Server) Admin(gather prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", s.healthz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gather, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/explain", s.explain)
+	mux.HandleFunc("GET /debug/preview", s.previewLink)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -29,12 +28,6 @@ func (s *Server) Admin(gather prometheus.Gatherer) http.Handler {
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
 }
-
-// noReserve explains without using a hard cap up.
-type noReserve struct{}
-
-func (noReserve) Open(*inventory.Item, uint64) decision.Reason { return decision.Eligible }
-func (noReserve) Reserve(*inventory.Item) bool { return true }
 
 // explain decides as /v1/ad would, with the same parameters and country= and device=, counts nothing and says why.
 func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
@@ -53,24 +46,41 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "there is no such placement")
 		return
 	}
-	v := s.visit(r, &request.Ad{UserID: k.req.UserID, Consent: k.req.Consent})
-	if c := inventory.ParseCountry(k.req.Country); c != 0 {
-		v.country = c
+	s.prepare(&k, r, st, p, time.Now())
+	override(&k.visitor, &k.req)
+	k.dec.Country, k.dec.Region, k.dec.Device = k.visitor.Country, k.visitor.Region, k.visitor.Device
+	seen, _ := s.look(r, st, &k)
+	writeExplanation(w, &seen)
+}
+
+// previewLink signs a link: placement=, and lineItem= or creative=, and expires= (default 24h).
+func (s *Server) previewLink(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	lasts := 24 * time.Hour
+	if v := q.Get("expires"); v != "" {
+		d, err := time.ParseDuration(v)
+		if err != nil {
+			fail(w, http.StatusBadRequest, "expires: write it as 24h or 30m")
+			return
+		}
+		lasts = d
 	}
-	if d := inventory.ParseDevice(k.req.Device); d != 0 {
-		v.device = d
+	p := token.Preview{Placement: q.Get("placement"), LineItem: q.Get("lineItem"), Creative: q.Get("creative"), Until: time.Now().Add(lasts)}
+	if err := CheckPreview(&p, lasts); err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
 	}
-	var trace decision.Trace
-	e := decision.Engine{Frequency: s.o.Frequency, Delivery: noReserve{}}
-	e.Decide(r.Context(), &decision.Request{
-		Placement: p, Now: time.Now().Unix(), Country: v.country, Device: v.device,
-		KeyValues: s.keyValues(&k, st), User: v.user, Seed: rand.Uint64(),
-	}, &trace)
+	if st := s.state.Load(); st == nil || st.Snapshot.Placement(p.Placement) == nil {
+		fail(w, http.StatusNotFound, "there is no such placement")
+		return
+	}
+	body, err := json.Marshal(struct {
+		URL string `json:"url"` // relative to the traffic port unless a public URL is configured
+	}{PreviewURL(s.o.PublicURL, s.o.Keys, &p)})
+	if err != nil {
+		fail(w, http.StatusInternalServerError, "the link could not be written")
+		return
+	}
 	w.Header()["Content-Type"] = jsonType
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.Encode(struct {
-		Version int64 `json:"catalogueVersion"`
-		*decision.Trace
-	}{st.Snapshot.Version, &trace})
+	w.Write(append(body, '\n'))
 }

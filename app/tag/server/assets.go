@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"net/http"
 	"strings"
+
+	"sigs.k8s.io/yaml"
 )
 
 //go:embed web/tag.v1.js
@@ -74,4 +76,18 @@ func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Write(a.plain)
+}
+
+//go:embed openapi.yaml
+var openapiSource []byte
+
+// openapiAsset is the API's description as JSON. The document is compiled in and tested: a fault in it cannot come up later.
+func openapiAsset() *asset {
+	doc, err := yaml.YAMLToJSON(openapiSource)
+	if err != nil {
+		doc = []byte(`{"error":"the description is not YAML"}`)
+	}
+	return newAsset(doc, map[string]string{
+		"Content-Type": "application/json; charset=utf-8", "Cache-Control": "public, max-age=3600", "Access-Control-Allow-Origin": "*",
+	})
 }

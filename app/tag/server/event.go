@@ -16,31 +16,35 @@ import (
 // pixel is the smallest transparent GIF.
 var pixel = []byte("GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;")
 
-// event answers /v1/event/impression and /v1/event/viewable: when it says yes, the event is on disk.
+const pathEvent = "/v1/event/"
+
+// eventKinds are those that browsers may send.
+var eventKinds = map[string]events.Kind{
+	"impression": events.Impression, "viewable": events.Viewable, "attempt": events.Attempt, "passback": events.Passback, "error": events.Error,
+}
+
+// event answers /v1/event/…: when it says yes, the event is on disk. HEAD checks the token and counts nothing.
 func (s *Server) event(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	cors(h)
 	h["Cache-Control"] = noStore
-	var kind events.Kind
-	switch r.PathValue("kind") {
-	case "impression":
-		kind = events.Impression
-	case "viewable":
-		kind = events.Viewable
-	default:
-		fail(w, http.StatusNotFound, "there is no such event; use impression or viewable")
+	kind, ok := eventKinds[r.URL.Path[len(pathEvent):]]
+	if !ok {
+		s.o.Metrics.rejected("not_found")
+		fail(w, http.StatusNotFound, "there is no such event; use impression, viewable, attempt, passback or error")
 		return
 	}
-	c, err := s.o.Keys.Parse(tokenOf(r), time.Now(), TokenAge(kind))
+	c, err := s.parse(kind, tokenOf(r))
 	if err != nil {
-		s.o.Metrics.event(kind, tokenOutcome(err))
 		fail(w, tokenStatus(err), err.Error())
 		return
 	}
-	if err := s.count(r.Context(), kind, &c, isBot(r.Header.Get("User-Agent"))); err != nil {
-		w.Header().Set("Retry-After", "1")
-		fail(w, http.StatusServiceUnavailable, "the event could not be recorded; try again")
-		return
+	if r.Method != http.MethodHead {
+		if err := s.count(r.Context(), kind, &c, s.isInvalid(r)); err != nil {
+			h.Set("Retry-After", "1")
+			fail(w, http.StatusServiceUnavailable, "the event could not be recorded; try again")
+			return
+		}
 	}
 	if r.Method == http.MethodPost {
 		w.WriteHeader(http.StatusNoContent)
@@ -48,6 +52,18 @@ func (s *Server) event(w http.ResponseWriter, r *http.Request) {
 	}
 	h["Content-Type"] = gifType
 	w.Write(pixel)
+}
+
+// parse verifies a token for a kind of event. Attempts and passbacks are a tag's only.
+func (s *Server) parse(kind events.Kind, text string) (token.Claims, error) {
+	c, err := s.o.Keys.Parse(text, time.Now(), TokenAge(kind))
+	if err == nil && (kind == events.Attempt || kind == events.Passback) && (c.Source == "" || c.Item != "") {
+		err = token.ErrForged
+	}
+	if err != nil {
+		s.o.Metrics.event(kind, tokenOutcome(err))
+	}
+	return c, err
 }
 
 // count records an event and returns when it is safe. One that was acknowledged before is acknowledged again.
@@ -59,6 +75,7 @@ func (s *Server) count(ctx context.Context, kind events.Kind, c *token.Claims, b
 	e := events.Event{
 		Kind: kind, Invalid: c.Invalid || bot, House: c.House, At: time.Now().UnixMilli(), Token: c.ID, Count: 1,
 		CPMMicros: c.CPMMicros, Currency: c.Currency, Placement: c.Placement, Item: c.Item, Creative: c.Creative,
+		Source: c.Source, Arm: c.Arm,
 	}
 	// A fresh buffer: the journal may hold it beyond a request that gives up.
 	if err := s.o.Journal.Append(ctx, e.Append(make([]byte, 0, 192))); err != nil {
@@ -72,40 +89,80 @@ func (s *Server) count(ctx context.Context, kind events.Kind, c *token.Claims, b
 	}
 	s.o.Metrics.event(kind, "accepted")
 	s.o.Live.Add(&e)
-	if kind == events.Impression && !e.Invalid && c.User != 0 {
-		if st := s.state.Load(); st != nil {
-			if it := st.Snapshot.Item(c.Item); it != nil {
-				s.o.Frequency.Count(c.User, e.At/1000, it)
-			}
-		}
+	if kind == events.Impression && !e.Invalid {
+		s.shown(c, e.At/1000)
 	}
 	return nil
 }
 
-// click counts a click and sends the browser to the creative's landing page, and nowhere else: the page comes from the catalogue,
-// never from the URL. A click that cannot be counted is still followed.
+// shown does what follows from a valid impression: it uses a frequency cap up, and a bidder is told that it pays.
+func (s *Server) shown(c *token.Claims, now int64) {
+	st := s.state.Load()
+	if st == nil {
+		return
+	}
+	if c.User != 0 {
+		if it := st.Snapshot.Item(c.Item); it != nil {
+			s.o.Frequency.Count(c.User, now, it)
+		}
+	}
+	if c.Billing != "" && s.o.Bill != nil {
+		if src := st.Snapshot.Source(c.Source); src != nil {
+			s.o.Bill(src, c.Billing)
+		}
+	}
+}
+
+// click counts a click and sends the browser to the creative's landing page, and nowhere else: the page comes from the catalogue or
+// from what we signed for a bid, never from the URL. A click that cannot be counted is still followed. Bids and tags whose markup
+// has links of its own use it to count only, and get an empty answer.
 func (s *Server) click(w http.ResponseWriter, r *http.Request) {
-	w.Header()["Cache-Control"] = noStore
+	h := w.Header()
+	cors(h)
+	h["Cache-Control"] = noStore
 	c, err := s.o.Keys.Parse(tokenOf(r), time.Now(), TokenAge(events.Click))
 	if err != nil && !errors.Is(err, token.ErrExpired) {
 		s.o.Metrics.event(events.Click, tokenOutcome(err))
 		fail(w, tokenStatus(err), err.Error())
 		return
 	}
-	expired := err != nil
-	st := s.state.Load()
-	if st == nil || st.Snapshot.Creative(c.Creative) == nil {
+	landing, ok := s.landing(&c)
+	switch {
+	case !ok:
 		s.o.Metrics.event(events.Click, "gone")
 		fail(w, http.StatusGone, "this ad is no longer shown")
 		return
-	}
-	if expired {
+	case err != nil:
 		s.o.Metrics.event(events.Click, "expired")
-	} else {
-		s.count(r.Context(), events.Click, &c, isBot(r.Header.Get("User-Agent"))) // a failure is counted in metrics
+	case r.Method != http.MethodHead:
+		s.count(r.Context(), events.Click, &c, s.isInvalid(r)) // a failure is counted in metrics
 	}
-	w.Header()["Referrer-Policy"] = strictRefer
-	http.Redirect(w, r, st.Snapshot.Creative(c.Creative).Landing, http.StatusFound)
+	if landing == "" {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	h["Referrer-Policy"] = strictRefer
+	h.Set("Location", landing)
+	w.WriteHeader(http.StatusFound)
+}
+
+// landing is where a click leads; "" for nowhere.
+func (s *Server) landing(c *token.Claims) (string, bool) {
+	if c.Source != "" {
+		if c.Landing != "" && !isWeb(c.Landing) {
+			return "", false
+		}
+		return c.Landing, true
+	}
+	st := s.state.Load()
+	if st == nil {
+		return "", false
+	}
+	cr := st.Snapshot.Creative(c.Creative)
+	if cr == nil {
+		return "", false
+	}
+	return cr.Landing, true
 }
 
 // tokenOf finds t= in the query: tokens need no unescaping, and what does is no token.

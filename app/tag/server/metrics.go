@@ -13,7 +13,7 @@ import (
 type Metrics struct {
 	ads       [adOutcomes]prometheus.Counter
 	seconds   prometheus.Histogram
-	fills     [2]prometheus.Counter // direct, house
+	fills     [len(fillNames)]prometheus.Counter
 	noFills   map[decision.Reason]prometheus.Counter
 	events    map[events.Kind]map[string]prometheus.Counter
 	drops     map[string]prometheus.Counter
@@ -31,6 +31,16 @@ const (
 	adOutcomes
 )
 
+// fillNames are the sources of fills; tags are answers that the server had nothing behind.
+var fillNames = [...]string{"direct", "house", "auction", "tags"}
+
+const (
+	fillDirect = iota
+	fillHouse
+	fillAuction
+	fillTags
+)
+
 var adOutcomeNames = [adOutcomes]string{"filled", "no_fill", "unknown_placement", "bad_request", "no_catalogue"}
 
 // NewMetrics registers the metrics.
@@ -46,13 +56,15 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		m.ads[o] = ads.WithLabelValues(name)
 	}
 	fills := vec("tag_fills_total", "Fills by source.", "source")
-	m.fills[0], m.fills[1] = fills.WithLabelValues("direct"), fills.WithLabelValues("house")
+	for i, name := range fillNames {
+		m.fills[i] = fills.WithLabelValues(name)
+	}
 	noFills := vec("tag_no_fills_total", "Ad requests that nothing filled, by the reason of the candidate that came furthest.", "reason")
 	for _, r := range decision.NoFillReasons() {
 		m.noFills[r] = noFills.WithLabelValues(r.String())
 	}
 	evs := vec("tag_events_total", "Events by kind and outcome; accepted ones are on disk.", "kind", "outcome")
-	for _, k := range []events.Kind{events.Impression, events.Viewable, events.Click} {
+	for _, k := range []events.Kind{events.Impression, events.Viewable, events.Click, events.Attempt, events.Passback, events.Error} {
 		m.events[k] = map[string]prometheus.Counter{}
 		for _, o := range []string{"accepted", "duplicate", "dropped", "forged", "expired", "malformed", "gone"} {
 			m.events[k][o] = evs.WithLabelValues(k.String(), o)
@@ -62,8 +74,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, r := range []string{"journal_full", "journal_busy", "stopping", "client_gone", "disk"} {
 		m.drops[r] = drops.WithLabelValues(r)
 	}
-	rej := vec("tag_rejected_total", "Requests refused before any work, by reason.", "reason")
-	for _, r := range []string{"overload", "url_too_long"} {
+	rej := vec("tag_rejected_total", "Requests refused before any work, by reason; overload_house are ads that were house ads for lack of time.", "reason")
+	for _, r := range []string{"overload", "overload_house", "url_too_long", "body_too_large", "body_unreadable", "media_type", "not_found", "method"} {
 		m.rejecteds[r] = rej.WithLabelValues(r)
 	}
 	m.seconds = prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -79,15 +91,23 @@ func (m *Metrics) ad(o adOutcome, begin time.Time) {
 	m.seconds.Observe(time.Since(begin).Seconds())
 }
 
-func (m *Metrics) decided(d *decision.Decision) {
+// done counts a decision that was answered.
+func (m *Metrics) done(d *decision.Decision, begin time.Time) {
+	outcome := adFilled
 	switch {
-	case !d.Filled:
-		m.noFills[d.NoFill].Inc()
+	case d.Bid != nil:
+		m.fills[fillAuction].Inc()
 	case d.House:
-		m.fills[1].Inc()
+		m.fills[fillHouse].Inc()
+	case d.Filled:
+		m.fills[fillDirect].Inc()
+	case len(d.Tags) > 0:
+		m.fills[fillTags].Inc()
 	default:
-		m.fills[0].Inc()
+		m.noFills[d.NoFill].Inc()
+		outcome = adNoFill
 	}
+	m.ad(outcome, begin)
 }
 
 func (m *Metrics) event(k events.Kind, outcome string) { m.events[k][outcome].Inc() }

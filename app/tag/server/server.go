@@ -5,6 +5,7 @@ package server
 
 import (
 	"context"
+	"log"
 	"log/slog"
 	"net/http"
 	"sync/atomic"
@@ -14,7 +15,9 @@ import (
 	"patag/app/tag/decision"
 	"patag/app/tag/events"
 	"patag/app/tag/inventory"
+	"patag/app/tag/privacy"
 	"patag/app/tag/token"
+	"patag/app/tag/visitor"
 )
 
 // State is what decisions are made with; it is replaced as a whole.
@@ -22,6 +25,8 @@ type State struct {
 	Snapshot *inventory.Snapshot
 	Tally    *counters.Tally
 	Delivery decision.Delivery
+
+	houses []house
 }
 
 // Frequency is the frequency caps' store.
@@ -49,11 +54,20 @@ type Options struct {
 	// PublicURL is what event and click URLs start with, without a slash at the end. When empty they start with the scheme
 	// and host of the request.
 	PublicURL string
-	// CountryHeader is set by the load balancer to the client's country.
-	CountryHeader string
+	// Visitors reads who asks.
+	Visitors *visitor.Reader
+	// Permit says what privacy signals permit; stated is whether the page states the visitor's consent. By default the page's word
+	// counts unless the visitor says no.
+	Permit func(s *privacy.Signals, stated bool) privacy.Permissions
+	// Auctions asks demand sources; nil for none. Bill tells a source that an impression was counted.
+	Auctions decision.Auctions
+	Bill     func(src *inventory.Source, billingURL string)
+	// Deadline bounds all auctions of one request together. Default 300 ms.
+	Deadline time.Duration
 	// Demo allows country= and device= in ad requests.
 	Demo bool
-	// MaxInFlight is how many requests are worked on at a time; more are answered 503 at once. Default 4096.
+	// MaxInFlight is how many requests are worked on at a time. Above it ads are house ads, up to a quarter more, and all else is
+	// answered 503 at once. Default 4096.
 	MaxInFlight int
 }
 
@@ -63,9 +77,10 @@ type Server struct {
 	state    atomic.Pointer[State]
 	draining atomic.Bool
 	seen     events.Seen
-	inFlight chan struct{}
+	inFlight atomic.Int64
 	loader   *asset
 	demo     *asset
+	openapi  *asset
 }
 
 // Lifetimes of tokens. A click may come long after the ad was shown, say on a page left open overnight.
@@ -87,11 +102,23 @@ func New(o Options) *Server {
 	if o.MaxInFlight == 0 {
 		o.MaxInFlight = 4096
 	}
-	return &Server{o: o, inFlight: make(chan struct{}, o.MaxInFlight), loader: loaderAsset(), demo: demoAsset()}
+	if o.Deadline == 0 {
+		o.Deadline = 300 * time.Millisecond
+	}
+	if o.Visitors == nil {
+		o.Visitors = &visitor.Reader{}
+	}
+	if o.Permit == nil {
+		o.Permit = statedConsent
+	}
+	return &Server{o: o, loader: loaderAsset(), demo: demoAsset(), openapi: openapiAsset()}
 }
 
 // Publish puts a state to use and returns the one before, nil at first.
-func (s *Server) Publish(st *State) *State { return s.state.Swap(st) }
+func (s *Server) Publish(st *State) *State {
+	st.houses = houses(st.Snapshot)
+	return s.state.Swap(st)
+}
 
 // State in use; nil before the first.
 func (s *Server) State() *State { return s.state.Load() }
@@ -102,70 +129,8 @@ func (s *Server) Drain() { s.draining.Store(true) }
 // Ready says whether requests should be sent here.
 func (s *Server) Ready() bool { return s.state.Load() != nil && !s.draining.Load() }
 
-// Limits of a request. Go's server adds 4 KiB of slack to the header limit.
-const (
-	maxURL    = 4 << 10
-	maxHeader = 12 << 10
-	maxBody   = 4 << 10
-)
-
-// HTTP wraps Handler in a server with limits on time and size. The idle timeout is above the 600 s that Google's load balancer
-// keeps idle connections, or it would meet closed ones.
-func (s *Server) HTTP(addr string) *http.Server {
-	return &http.Server{
-		Addr: addr, Handler: s.Handler(),
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 15 * time.Second,
-		IdleTimeout: 620 * time.Second, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(s.o.Logger.Handler(), slog.LevelDebug),
-	}
-}
-
-// Handler is the traffic port.
-func (s *Server) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/ad", s.ad)
-	mux.HandleFunc("GET /v1/event/{kind}", s.event)
-	mux.HandleFunc("POST /v1/event/{kind}", s.event)
-	mux.HandleFunc("GET /v1/click", s.click)
-	mux.HandleFunc("GET /tag/v1.js", s.loader.serve)
-	mux.HandleFunc("GET /demo", s.demo.serve)
-	mux.HandleFunc("GET /healthz", s.healthz)
-	mux.HandleFunc("OPTIONS /v1/", func(w http.ResponseWriter, r *http.Request) {
-		cors(w.Header())
-		w.Header().Set("Access-Control-Allow-Methods", "GET, POST")
-		w.Header().Set("Access-Control-Max-Age", "86400")
-		w.WriteHeader(http.StatusNoContent)
-	})
-	return s.guard(mux)
-}
-
-// guard sheds what is too much or too large before anything is done for it. Health checks are never shed: an overloaded server
-// that is taken out makes the others overloaded.
-func (s *Server) guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/healthz" {
-			next.ServeHTTP(w, r)
-			return
-		}
-		if len(r.RequestURI) > maxURL {
-			s.o.Metrics.rejected("url_too_long")
-			fail(w, http.StatusRequestURITooLong, "the URL is longer than 4096 bytes")
-			return
-		}
-		select {
-		case s.inFlight <- struct{}{}:
-			defer func() { <-s.inFlight }()
-		default:
-			s.o.Metrics.rejected("overload")
-			w.Header().Set("Retry-After", "1")
-			fail(w, http.StatusServiceUnavailable, "too many requests are being served")
-			return
-		}
-		if r.ContentLength != 0 {
-			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		}
-		next.ServeHTTP(w, r)
-	})
+func (s *Server) errorLog() *log.Logger {
+	return slog.NewLogLogger(s.o.Logger.Handler(), slog.LevelDebug)
 }
 
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
@@ -192,6 +157,7 @@ var (
 	noStore     = []string{"no-store"}
 	jsonType    = []string{"application/json; charset=utf-8"}
 	htmlType    = []string{"text/html; charset=utf-8"}
+	textType    = []string{"text/plain; charset=utf-8"}
 	gifType     = []string{"image/gif"}
 	sandboxed   = []string{"sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox"}
 	noSniff     = []string{"nosniff"}

@@ -24,6 +24,7 @@ import (
 	"patag/app/tag/hardcap"
 	"patag/app/tag/inventory"
 	"patag/app/tag/token"
+	"patag/app/tag/visitor"
 )
 
 // memory is a journal that keeps events, or refuses them.
@@ -58,6 +59,18 @@ func (m *memory) kinds() string {
 	return strings.Join(s, " ")
 }
 
+func (f *fixture) post(target, body string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("POST", target, strings.NewReader(body))
+	r.Header.Set("User-Agent", chrome)
+	r.Header.Set("Content-Type", "application/json")
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	f.handler.ServeHTTP(w, r)
+	return w
+}
+
 type fixture struct {
 	*Server
 	journal *memory
@@ -75,7 +88,7 @@ func newFixture(t testing.TB) *fixture {
 	f := &fixture{journal: &memory{}, keys: keys}
 	f.Server = New(Options{
 		Keys: keys, Frequency: frequency.New(frequency.Options{Logger: log}), Journal: f.journal, Live: counters.NewLive(nil, log),
-		Metrics: NewMetrics(prometheus.NewRegistry()), Logger: log, CountryHeader: "X-Country", Demo: true,
+		Metrics: NewMetrics(prometheus.NewRegistry()), Logger: log, Visitors: &visitor.Reader{CountryHeader: "X-Country"}, Demo: true,
 	})
 	c, version, err := demo.Source{}.Load(t.Context())
 	if err != nil {
@@ -103,15 +116,27 @@ func (f *fixture) do(method, target string, header ...string) *httptest.Response
 	return w
 }
 
-type answer struct {
-	Fill             bool
-	Source, LineItem string
-	Reason, Markup   string
-	Native           *struct{ Title string }
-	URLs             struct{ Impression, Viewable, Click string }
+type entry struct {
+	Source, LineItem, DemandSource, Markup string
+	TimeoutMs                              int
+	Native                                 *struct{ Title string }
+	Price                                  struct {
+		CPMMicros int64
+		Currency  string
+	}
+	URLs struct{ Impression, Viewable, Click, Attempt, Passback, Error string }
 }
 
-func (f *fixture) ad(t testing.TB, query string, header ...string) answer {
+type answer struct {
+	Placement, Reason, Arm string
+	Fill                   bool
+	Chain                  []entry
+}
+
+// last is the server's own fill.
+func (a *answer) last() *entry { return &a.Chain[len(a.Chain)-1] }
+
+func (f *fixture) answer(t testing.TB, query string, header ...string) answer {
 	t.Helper()
 	w := f.do("GET", "/v1/ad?"+query, header...)
 	if w.Code != http.StatusOK {
@@ -124,11 +149,20 @@ func (f *fixture) ad(t testing.TB, query string, header ...string) answer {
 	return a
 }
 
+func (f *fixture) ad(t testing.TB, query string, header ...string) *entry {
+	t.Helper()
+	a := f.answer(t, query, header...)
+	if !a.Fill || len(a.Chain) == 0 {
+		t.Fatalf("%s: nothing fills: %s", query, a.Reason)
+	}
+	return a.last()
+}
+
 func TestAdIsWholeJSONWithWorkingURLs(t *testing.T) {
 	f := newFixture(t)
 	for _, p := range []string{"demo-top", "demo-side", "demo-native"} {
 		a := f.ad(t, "placement="+p)
-		if !a.Fill || !strings.HasPrefix(a.Markup, "<!doctype html>") || !strings.HasSuffix(a.Markup, "</html>") {
+		if !strings.HasPrefix(a.Markup, "<!doctype html>") || !strings.HasSuffix(a.Markup, "</html>") {
 			t.Errorf("%s: %+v", p, a)
 		}
 		if strings.Contains(a.Markup, "{{") || strings.Contains(a.Markup, "click.invalid") || !strings.Contains(a.Markup, a.URLs.Click) {
@@ -151,8 +185,8 @@ func TestURLsStartAsTheClientAsked(t *testing.T) {
 		w := httptest.NewRecorder()
 		f.handler.ServeHTTP(w, r)
 		var a answer
-		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || !strings.HasPrefix(a.URLs.Click, c.want) {
-			t.Errorf("host %q: %q, %v; want %s…", c.host, a.URLs.Click, err, c.want)
+		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || !strings.HasPrefix(a.last().URLs.Click, c.want) {
+			t.Errorf("host %q: %q, %v; want %s…", c.host, a.last().URLs.Click, err, c.want)
 		}
 	}
 }
@@ -262,7 +296,7 @@ func TestHealthAndLimits(t *testing.T) {
 	if w := f.do("GET", "/healthz"); w.Code != http.StatusOK {
 		t.Errorf("healthz: %d", w.Code)
 	}
-	if w := f.do("GET", "/v1/ad?placement="+strings.Repeat("a", 5000)); w.Code != http.StatusRequestURITooLong {
+	if w := f.do("GET", "/v1/ad?placement="+strings.Repeat("a", 9000)); w.Code != http.StatusRequestURITooLong {
 		t.Errorf("a long URL: %d", w.Code)
 	}
 	for target, want := range map[string]int{"/v1/ad?placement=nope": 404, "/v1/ad": 400, "/v1/ad?placement=a&format=xml": 400, "/nothing": 404, "/demo": 200, "/tag/v1.js": 200} {
@@ -282,14 +316,30 @@ func TestHealthAndLimits(t *testing.T) {
 
 func TestOverloadIsShedAtOnce(t *testing.T) {
 	f := newFixture(t)
-	f.o.MaxInFlight = 1
-	f.inFlight = make(chan struct{}, 1)
-	f.inFlight <- struct{}{}
+	f.o.MaxInFlight = 4
+	f.inFlight.Store(4)
+	a := f.ad(t, "placement=demo-top")
+	if a.Source != "house" {
+		t.Errorf("overloaded: filled by %s", a.Source)
+	}
+	if w := f.do("GET", "/v1/ad?placement=demo-top&format=html"); !strings.Contains(w.Body.String(), "/v1/event/impression?t=") {
+		t.Errorf("overloaded: %d without an ad", w.Code)
+	}
+	if w := f.post("/v1/ads", `{"placements":[{"id":"demo-top"},{"id":"demo-side"}]}`); w.Code != http.StatusOK || strings.Count(w.Body.String(), `"source":"house"`) != 2 {
+		t.Errorf("overloaded: %d %.200s", w.Code, w.Body)
+	}
+	if w := f.do("GET", a.URLs.Impression); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+		t.Errorf("an event while overloaded: %d", w.Code)
+	}
+	f.inFlight.Store(100)
 	if w := f.do("GET", "/v1/ad?placement=demo-top"); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
-		t.Errorf("overloaded: %d", w.Code)
+		t.Errorf("far beyond the limit: %d", w.Code)
 	}
 	if w := f.do("GET", "/healthz"); w.Code != http.StatusOK {
 		t.Errorf("health checks must not be shed: %d", w.Code)
+	}
+	if n := f.inFlight.Load(); n != 100 {
+		t.Errorf("%d in flight after all, want 100", n)
 	}
 }
 
@@ -360,7 +410,7 @@ func FuzzAd(f *testing.F) {
 	f.Fuzz(func(t *testing.T, query, host, country string) {
 		r := &http.Request{Method: "GET", URL: &url.URL{Path: "/v1/ad", RawQuery: query}, Host: host, RequestURI: "/v1/ad?" + query, Header: http.Header{"X-Country": {country}, "User-Agent": {country}}}
 		w := httptest.NewRecorder()
-		fx.Server.ad(w, r.WithContext(t.Context()))
+		fx.Server.ad(w, r.WithContext(t.Context()), false)
 		if strings.Contains(query, "format=html") || w.Code == http.StatusNoContent || strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
 			return
 		}
@@ -377,7 +427,7 @@ func BenchmarkAd(b *testing.B) {
 	w := &nothing{header: http.Header{}}
 	b.ReportAllocs()
 	for b.Loop() {
-		f.Server.ad(w, r)
+		f.Server.ad(w, r, false)
 	}
 }
 

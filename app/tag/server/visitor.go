@@ -4,40 +4,35 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"net/http"
-	"strings"
 
+	"patag/app/tag/decision"
 	"patag/app/tag/inventory"
+	"patag/app/tag/privacy"
 	"patag/app/tag/request"
+	"patag/app/tag/visitor"
 )
 
-// visitor is what a request's headers say about who asks.
-type visitor struct {
-	country inventory.Country
-	device  inventory.Device
-	user    uint64
-	bot     bool
-}
-
-func (s *Server) visit(r *http.Request, a *request.Ad) visitor {
-	agent := r.Header.Get("User-Agent")
-	v := visitor{
-		country: inventory.ParseCountry(r.Header.Get(s.o.CountryHeader)),
-		device:  deviceOf(agent),
-		bot:     isBot(agent),
-	}
+// visit reads who asks into the decision's request, as far as privacy permits.
+func (s *Server) visit(r *http.Request, k *adWork) {
+	s.o.Visitors.Read(r, &k.visitor)
+	v, a, d := &k.visitor, &k.req, &k.dec
 	if s.o.Demo {
-		if c := inventory.ParseCountry(a.Country); c != 0 {
-			v.country = c
-		}
-		if d := inventory.ParseDevice(a.Device); d != 0 {
-			v.device = d
-		}
+		override(v, a)
 	}
-	// Global Privacy Control outweighs what the page says about consent.
-	if a.UserID != "" && a.Consent && r.Header.Get("Sec-Gpc") != "1" {
-		v.user = userHash(a.UserID)
+	v.Sign(&a.Signals)
+	k.privacy = s.o.Permit(&a.Signals, a.Consent)
+	d.Country, d.Region, d.Device, d.Browser, d.System = v.Country, v.Region, v.Device, v.Browser, v.System
+	d.Privacy, d.User = &k.privacy, 0
+	d.Visitor = decision.Visitor{UserAgent: v.UserAgent, IP: v.IP, Language: v.Language}
+	if a.UserID == "" {
+		return
 	}
-	return v
+	if k.privacy.StoreID {
+		d.User = userHash(a.UserID)
+	}
+	if k.privacy.Personalise {
+		d.Visitor.UserID = a.UserID
+	}
 }
 
 // userHash is all that is ever kept of a user id. 0 means none.
@@ -49,40 +44,16 @@ func userHash(id string) uint64 {
 	return 1
 }
 
-// deviceOf reads the tokens that browsers have put into their names for a decade; what it does not know is a desktop.
-func deviceOf(agent string) inventory.Device {
-	switch {
-	case strings.Contains(agent, "iPad"), strings.Contains(agent, "Tablet"),
-		strings.Contains(agent, "Android") && !strings.Contains(agent, "Mobile"):
-		return inventory.Tablet
-	case strings.Contains(agent, "Mobi"), strings.Contains(agent, "iPhone"):
-		return inventory.Mobile
-	}
-	return inventory.Desktop
+// statedConsent is what is permitted where no consent framework is asked: what the page states, unless the visitor says no.
+func statedConsent(sig *privacy.Signals, stated bool) privacy.Permissions {
+	p := privacy.Permissions{Signals: *sig}
+	p.StoreID = stated && !sig.GPC && !sig.OptOut
+	return p
 }
 
-// botMarks are what crawlers and HTTP libraries call themselves. Headless browsers are not among them: they are used to try ads.
-var botMarks = []string{"bot", "Bot", "spider", "Spider", "crawl", "Crawl", "slurp", "Slurp", "facebookexternalhit", "python-requests", "Go-http-client"}
-
-func isBot(agent string) bool {
-	if agent == "" {
-		return true
-	}
-	for _, m := range botMarks {
-		if strings.Contains(agent, m) {
-			return true
-		}
-	}
-	return false
-}
-
-func inventoryKeyValue(kv request.KeyValue) inventory.KeyValue {
-	return inventory.KeyValue{Key: kv.Key, Value: kv.Value}
-}
-
-// base appends scheme and host of this server as the client sees it. A host with other characters than hosts have is left out,
+// appendBase appends scheme and host of this server as the client sees it. A host with other characters than hosts have is left out,
 // which makes the URLs relative: it will be written into JSON and HTML unescaped.
-func (s *Server) base(dst []byte, r *http.Request) []byte {
+func (s *Server) appendBase(dst []byte, r *http.Request) []byte {
 	if s.o.PublicURL != "" {
 		return append(dst, s.o.PublicURL...)
 	}
@@ -102,4 +73,21 @@ func (s *Server) base(dst []byte, r *http.Request) []byte {
 		dst = append(dst, "http://"...)
 	}
 	return append(dst, r.Host...)
+}
+
+// isInvalid says whether an event comes from known invalid traffic, whatever its token says.
+func (s *Server) isInvalid(r *http.Request) bool {
+	var v visitor.Visitor
+	s.o.Visitors.Read(r, &v)
+	return v.Invalid != visitor.Valid
+}
+
+// override takes country= and device= of a request that tries targeting out.
+func override(v *visitor.Visitor, a *request.Ad) {
+	if c := inventory.ParseCountry(a.Country); c != 0 && c != v.Country {
+		v.Country, v.Region = c, 0
+	}
+	if d := inventory.ParseDevice(a.Device); d != 0 {
+		v.Device = d
+	}
 }

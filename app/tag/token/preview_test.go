@@ -50,6 +50,15 @@ func TestLandingTooLongIsLeftOut(t *testing.T) {
 	}
 }
 
+func TestBillingTravelsInLandingsPlace(t *testing.T) {
+	k := keys(t, one)
+	c := fill
+	c.Landing, c.Billing = "", "https://dsp.example/bill?p=1"
+	if got, err := k.Parse(string(k.Append(nil, &c)), now, time.Hour); err != nil || got != c {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func FuzzPreview(f *testing.F) {
 	k := keys(f, one)
 	f.Add(k.Preview(&Preview{Placement: "top", Until: now.Add(time.Hour)}))

@@ -30,6 +30,8 @@ type Claims struct {
 	// Source is the demand source that filled or is tried; Deal and Seat are of its bid. Landing is where a click on a bid's native ad
 	// leads: it is in no catalogue. A Landing longer than MaxLanding is left out of the token.
 	Source, Deal, Seat, Landing string
+	// Billing is the URL to be told when a bid's impression counts; it is held to MaxLanding too. A token has Landing or Billing.
+	Billing string
 	// Arm is the experiment/arm of the visitor.
 	Arm string
 	// House is set for a house ad, Invalid for a request that looked like a bot's.
@@ -51,6 +53,7 @@ const (
 
 	flagHouse   = 1
 	flagInvalid = 2
+	flagBilling = 4 // the URL at the end is Billing, else Landing
 )
 
 // Errors of Parse. They are told apart for metrics; a client learns only that the token is not accepted.
@@ -161,6 +164,10 @@ func (k *Keys) Append(dst []byte, c *Claims) []byte {
 	if c.Invalid {
 		flags |= flagInvalid
 	}
+	link := c.Landing
+	if link == "" && c.Billing != "" {
+		link, flags = c.Billing, flags|flagBilling
+	}
 	b = append(b, flags)
 	b = binary.BigEndian.AppendUint64(b, c.ID)
 	b = binary.AppendUvarint(b, uint64(c.Issued))
@@ -170,12 +177,11 @@ func (k *Keys) Append(dst []byte, c *Claims) []byte {
 		b = appendText(b, s, maxField)
 	}
 	b = appendText(b, c.Arm, maxArm)
-	landing := c.Landing
-	if len(landing) > MaxLanding {
-		landing = "" // half a URL leads nowhere
+	if len(link) > MaxLanding {
+		link = "" // half a URL leads nowhere
 	}
-	b = binary.AppendUvarint(b, uint64(len(landing)))
-	b = append(b, landing...)
+	b = binary.AppendUvarint(b, uint64(len(link)))
+	b = append(b, link...)
 	return encode(dst, g.sign(b, b))
 }
 
@@ -238,7 +244,8 @@ func parseBody(b []byte) (c Claims, err error) {
 	if len(b) < 1+8 {
 		return c, ErrMalformed
 	}
-	c.House, c.Invalid = b[0]&flagHouse != 0, b[0]&flagInvalid != 0
+	flags := b[0]
+	c.House, c.Invalid = flags&flagHouse != 0, flags&flagInvalid != 0
 	c.ID = binary.BigEndian.Uint64(b[1:])
 	b = b[9:]
 	var v uint64
@@ -274,6 +281,10 @@ func parseBody(b []byte) (c Claims, err error) {
 	if used <= 0 || n > MaxLanding || len(text) != used+int(n) {
 		return c, ErrMalformed
 	}
-	c.Landing = text[used:]
+	if flags&flagBilling != 0 {
+		c.Billing = text[used:]
+	} else {
+		c.Landing = text[used:]
+	}
 	return c, nil
 }

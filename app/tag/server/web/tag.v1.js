@@ -79,7 +79,7 @@
   function load(el) {
     fetch(origin + "/v1/ad?" + query(el), { credentials: "omit" })
       .then(function (r) { if (!r.ok) throw new Error("HTTP " + r.status); return r.json(); })
-      .then(function (ad) { render(el, ad); })
+      .then(function (a) { render(el, a.fill ? Object.assign({ fill: true }, a.chain[a.chain.length - 1]) : a); })
       .catch(function (e) { tell(el, "error", { error: String(e) }); });
   }
 
