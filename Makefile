@@ -15,7 +15,7 @@ sdk := $(shell cat scripts/setup/norace.txt 2>/dev/null)
 .PHONY: help up down clean build tools test test-unit test-e2e soak lint bench docs
 
 help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s$$'\t'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'
 
 up: build ## install and build what is missing, start the sandbox, bring up $(STACK); the last line is the ad's URL
 	@bin/patag sandbox start

@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := checkMachine(root, cache); err != nil {
+	if err := checkMachine(); err != nil {
 		return err
 	}
 	packages, err := missingPackages(ctx)
@@ -63,8 +63,8 @@ func run(ctx context.Context, args []string) error {
 		fmt.Println("programs to build:", orNone(names(missing)))
 		return nil
 	}
-	if len(missing) > 0 {
-		if err := checkBuildRoom(cache); err != nil {
+	if len(missing) > 0 || args[0] == "build" && !built(root) {
+		if err := checkBuildRoom(root, cache); err != nil {
 			return err
 		}
 	}

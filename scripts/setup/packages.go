@@ -7,30 +7,15 @@ import (
 	"os/exec"
 	"sort"
 	"strings"
-)
 
-// packages are the Debian 12 packages whose programs run on the machine itself. What runs in pods (redis, twemproxy)
-// is not among them: images are packed from package files that are never installed.
-var packages = map[string]string{
-	"containerd":                  "container runtime of the nodes",
-	"runc":                        "starts containers for containerd",
-	"containernetworking-plugins": "pod networks",
-	"iptables":                    "kube-proxy's rules inside the nodes' namespaces",
-	"iproute2":                    "ip, to look at network namespaces",
-	"nftables":                    "NetworkPolicies inside the nodes' namespaces",
-	"util-linux":                  "nsenter and mount",
-	"conntrack":                   "kube-proxy forgets connections of ended pods",
-	"ca-certificates":             "certificate authorities",
-	"binutils":                    "reads library names when packing images",
-	"gcc":                         "the race detector of the tests",
-	"libc6-dev":                   "the race detector of the tests",
-}
+	"patag/scripts/needs"
+)
 
 // missingPackages lists those that dpkg does not know as installed.
 func missingPackages(ctx context.Context) ([]string, error) {
 	args := []string{"-W", "-f", "${Package} ${db:Status-Status}\n"}
-	for name := range packages {
-		args = append(args, name)
+	for _, p := range needs.Packages {
+		args = append(args, p.Name)
 	}
 	out, _ := exec.CommandContext(ctx, "dpkg-query", args...).Output() // fails when one is unknown, and lists the others
 	installed := map[string]bool{}
@@ -40,9 +25,9 @@ func missingPackages(ctx context.Context) ([]string, error) {
 		}
 	}
 	var missing []string
-	for name := range packages {
-		if !installed[name] {
-			missing = append(missing, name)
+	for _, p := range needs.Packages {
+		if !installed[p.Name] {
+			missing = append(missing, p.Name)
 		}
 	}
 	sort.Strings(missing)

@@ -204,6 +204,16 @@ func goBuild(ctx context.Context, dir string, log *os.File, to, ldflags string, 
 // own are the programs of this project that run on the machine.
 var own = []string{"./scripts/patag", "./scripts/pulumi-resource-gcp", "./scripts/gke-gcloud-auth-plugin", "./infra/sandbox/cmd/patag-sandbox"}
 
+// built tells whether patag was built here before: then Go's caches are warm and little is compiled.
+func built(root string) bool {
+	for _, pkg := range own {
+		if _, err := os.Stat(filepath.Join(root, "bin", filepath.Base(pkg))); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 func buildOwn(ctx context.Context, p *progress, root string) error {
 	bin := filepath.Join(root, "bin")
 	if err := os.MkdirAll(bin, 0o755); err != nil {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io/fs"
-	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -16,27 +15,20 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"patag/infra/sandbox/layout"
+	"patag/scripts/needs"
 	"patag/scripts/patag/cloud"
 	"patag/scripts/patag/exit"
 )
 
 const defaultAPI = "127.0.0.1:7470"
 
-// Programs that the daemon runs, and where they come from.
-var (
-	// debian maps what must be on the machine to the package that has it.
-	debian = map[string]string{
-		"containerd": "containerd", "runc": "runc", "iptables": "iptables", "nsenter": "util-linux", "mount": "mount",
-		"/usr/lib/cni/bridge": "containernetworking-plugins", "/usr/lib/cni/host-local": "containernetworking-plugins",
-	}
-	tools = []string{"kube", "coredns", "metrics-server"}
-)
+// tools are the third-party programs that the daemon runs; what it runs of Debian is in package needs.
+var tools = []string{"kube", "coredns", "metrics-server"}
 
 // choose takes the settings of an earlier start, or chooses them.
 func choose(l layout.Layout, f startFlags) (s layout.Settings, fresh bool, err error) {
@@ -90,28 +82,18 @@ func check(l layout.Layout, s layout.Settings, t cloud.Tools, f startFlags) (dae
 	if os.Geteuid() != 0 {
 		add("you are not root, and namespaces, mounts and cgroups need it: run it as root (sudo -E patag sandbox start)")
 	}
-	if free, err := available(); err != nil {
+	if free, err := needs.AvailableMemory(); err != nil {
 		add("cannot tell how much memory is available: %v", err)
-	} else if free < f.memory {
-		add("%.1f GiB of memory are available, and %.1f are needed: end other programs, or lower the limit with --need-memory", free, f.memory)
+	} else if float64(free) < f.memory*needs.GiB {
+		add("%s of memory are available, and %.1f GiB are needed: end other programs, or lower the limit with --need-memory", needs.Size(free), f.memory)
 	}
-	if free, at, err := diskFree(l.Root); err != nil {
+	if free, at, err := needs.FreeDisk(l.Root); err != nil {
 		add("cannot tell how much of the disk is free: %v", err)
-	} else if free < f.disk {
-		add("%.1f GiB are free in %s, and %.1f are needed: make room, give another --state, or lower the limit with --need-disk", free, at, f.disk)
+	} else if float64(free) < f.disk*needs.GiB {
+		add("%s are free in %s, and %.1f GiB are needed: make room, give another --state, or lower the limit with --need-disk", needs.Size(free), at, f.disk)
 	}
-	missing := map[string]bool{}
-	for program, pkg := range debian {
-		if filepath.IsAbs(program) {
-			if _, err := os.Stat(program); err != nil {
-				missing[pkg] = true
-			}
-		} else if _, err := exec.LookPath(program); err != nil {
-			missing[pkg] = true
-		}
-	}
-	if len(missing) > 0 {
-		add("Debian packages are missing: apt-get install -y --no-install-recommends %s", strings.Join(slices.Sorted(maps.Keys(missing)), " "))
+	if missing := missingPackages(); len(missing) > 0 {
+		add("Debian packages are missing: apt-get install -y --no-install-recommends %s", strings.Join(missing, " "))
 	}
 	var absent []string
 	for _, name := range tools {
@@ -137,31 +119,15 @@ func check(l layout.Layout, s layout.Settings, t cloud.Tools, f startFlags) (dae
 	return daemon, nil
 }
 
-func available() (gib float64, err error) {
-	raw, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(raw)) {
-		if v, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
-			kib, err := strconv.ParseFloat(strings.Fields(v)[0], 64)
-			return kib / (1 << 20), err
+// missingPackages are those of which a program that the sandbox runs is not there.
+func missingPackages() (names []string) {
+	for _, p := range needs.Packages {
+		// A path with a slash is looked at as it is.
+		if slices.ContainsFunc(p.Programs, func(program string) bool { _, err := exec.LookPath(program); return err != nil }) {
+			names = append(names, p.Name)
 		}
 	}
-	return 0, errors.New("/proc/meminfo has no MemAvailable")
-}
-
-// diskFree looks at the folder, or at the nearest one above that exists.
-func diskFree(dir string) (gib float64, at string, err error) {
-	for at = dir; ; at = filepath.Dir(at) {
-		var st unix.Statfs_t
-		if err = unix.Statfs(at, &st); err == nil {
-			return float64(st.Bavail) * float64(st.Bsize) / (1 << 30), at, nil
-		}
-		if !errors.Is(err, unix.ENOENT) || at == filepath.Dir(at) {
-			return 0, at, fmt.Errorf("%s: %w", at, err)
-		}
-	}
+	return names
 }
 
 func portFree(ap netip.AddrPort) error {

@@ -15,6 +15,7 @@ import (
 
 	"patag/infra/sandbox/client"
 	"patag/infra/sandbox/layout"
+	"patag/scripts/needs"
 	"patag/scripts/patag/app"
 	"patag/scripts/patag/cloud"
 	"patag/scripts/patag/exit"
@@ -41,8 +42,8 @@ that is said and nothing is changed. The first start chooses the sandbox's addre
 	}
 	cmd.Flags().StringVar(&f.api, "api", "", "address of the API, chosen at the first start (default "+defaultAPI+")")
 	cmd.Flags().IntVar(&f.instance, "instance", 0, "second byte of its loopback addresses, 2 to 254, chosen at the first start (default: one that is free)")
-	cmd.Flags().Float64Var(&f.memory, "need-memory", 6, "GiB of memory that must be available")
-	cmd.Flags().Float64Var(&f.disk, "need-disk", 5, "GiB that must be free in the state folder")
+	cmd.Flags().Float64Var(&f.memory, "need-memory", needs.MemoryToRun/needs.GiB, "GiB of memory that must be available")
+	cmd.Flags().Float64Var(&f.disk, "need-disk", needs.DiskToRun/needs.GiB, "GiB that must be free in the state folder")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long it may take to be ready")
 	return cmd
 }
