@@ -39,6 +39,10 @@ type Answer struct {
 	Native *catalogue.NativeAssets
 	// Landing of a native bid, for the click redirect; "" where markup has its own links.
 	Landing string
+	// Trackers and ClickTrackers of a native bid are images that the page loads when the ad is seen and when it is clicked.
+	Trackers, ClickTrackers []string
+	// BillingURL tells the bidder to pay: loaded by the page, or passed to rtb's Bill, once when the impression is counted; "" for none.
+	BillingURL string
 	// Bid is the bidder's own id and the URLs of its notices; opaque to the decision.
 	Bid any
 }

@@ -50,6 +50,8 @@ type Visitor struct {
 	Language  string
 	// UserID is the page's first-party id, "" without permission.
 	UserID string
+	// Insecure is set for a page without TLS: then ads need none either.
+	Insecure bool
 }
 
 // Decision is the outcome.
