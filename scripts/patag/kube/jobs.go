@@ -230,3 +230,11 @@ func nonEmpty(text string) []string {
 	}
 	return out
 }
+
+// Answers says whether the cluster's API server can be talked to now.
+func (c *Cluster) Answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var text string
+	return c.do(ctx, http.MethodGet, "/readyz", nil, &text)
+}
