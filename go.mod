@@ -49,6 +49,7 @@ require (
 	github.com/chromedp/chromedp v0.23.0 // indirect
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/maxmind/mmdbwriter v1.2.0 // indirect
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.2
 	go4.org/netipx v0.0.0-20231129151722-fdeea329fbba // indirect
 )
 

@@ -60,22 +60,16 @@ func (m *memory) kinds() string {
 }
 
 func (f *fixture) post(target, body string, header ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest("POST", target, strings.NewReader(body))
-	r.Header.Set("User-Agent", chrome)
-	r.Header.Set("Content-Type", "application/json")
-	for i := 0; i+1 < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	w := httptest.NewRecorder()
-	f.handler.ServeHTTP(w, r)
-	return w
+	return f.serve(httptest.NewRequest("POST", target, strings.NewReader(body)), append([]string{"Content-Type", "application/json"}, header...))
 }
 
 type fixture struct {
 	*Server
-	journal *memory
-	handler http.Handler
-	keys    *token.Keys
+	t        testing.TB
+	contract *contract
+	journal  *memory
+	handler  http.Handler
+	keys     *token.Keys
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -85,7 +79,10 @@ func newFixture(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{journal: &memory{}, keys: keys}
+	f := &fixture{t: t, journal: &memory{}, keys: keys}
+	if f.contract, err = loadContract(); err != nil {
+		t.Fatal(err)
+	}
 	f.Server = New(Options{
 		Keys: keys, Frequency: frequency.New(frequency.Options{Logger: log}), Journal: f.journal, Live: counters.NewLive(nil, log),
 		Metrics: NewMetrics(prometheus.NewRegistry()), Logger: log, Visitors: &visitor.Reader{CountryHeader: "X-Country"}, Demo: true,
@@ -106,13 +103,18 @@ func newFixture(t testing.TB) *fixture {
 const chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36"
 
 func (f *fixture) do(method, target string, header ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, target, nil)
+	return f.serve(httptest.NewRequest(method, target, nil), header)
+}
+
+// serve serves one request and holds the answer to the document.
+func (f *fixture) serve(r *http.Request, header []string) *httptest.ResponseRecorder {
 	r.Header.Set("User-Agent", chrome)
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
 	w := httptest.NewRecorder()
 	f.handler.ServeHTTP(w, r)
+	f.contract.check(f.t, r, w)
 	return w
 }
 
