@@ -26,6 +26,7 @@ import (
 	"patag/app/tag/inventory"
 	"patag/app/tag/redisproxy"
 	"patag/app/tag/refresh"
+	"patag/app/tag/rtb"
 	"patag/app/tag/server"
 	"patag/app/tag/token"
 	"patag/app/tag/visitor"
@@ -45,6 +46,7 @@ type app struct {
 	caps     *hardcap.Manager
 	live     *counters.Live
 	visitors *visitor.Reader
+	auctions *rtb.Auctions
 	server   *server.Server
 	tallies  tallies
 	closers  []func()
@@ -111,9 +113,19 @@ func (a *app) build(ctx context.Context) error {
 	if err := a.visitors.Load(a.c.visitorFiles()); err != nil {
 		return err
 	}
+	if a.auctions, err = rtb.New(rtb.Options{Logger: a.log, Metrics: a.reg}); err != nil {
+		return err
+	}
+	a.closers = append(a.closers, func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if err := a.auctions.Close(end); err != nil {
+			a.log.Warn("some notices to demand sources were not sent", "err", err)
+		}
+	})
 	a.server = server.New(server.Options{
 		Keys: a.keys, Frequency: a.freq, Journal: a.journal, Live: a.live, Metrics: server.NewMetrics(a.reg), Logger: a.log,
-		PublicURL: a.c.PublicURL, Visitors: a.visitors, Deadline: a.c.Deadline, MaxInFlight: a.c.MaxInFlight, Demo: a.c.Demo,
+		PublicURL: a.c.PublicURL, Visitors: a.visitors, Auctions: a.auctions, Bill: a.auctions.Bill, Deadline: a.c.Deadline, MaxInFlight: a.c.MaxInFlight, Demo: a.c.Demo,
 	})
 	a.shipper = &ship.Shipper{Journal: a.journal, Claims: claims, Server: a.c.ServerName, Patience: patience, Logger: a.log}
 	a.refresh = &refresh.Refresher{Publish: a.publish, Every: a.c.RefreshEvery, Logger: a.log}

@@ -52,8 +52,8 @@ func (s *Server) fill(k *adWork, d *decision.Decision) {
 		k.click = s.o.Keys.Append(k.click[:0], &c)
 		c.Landing = ""
 	}
-	if billed, ok := b.Bid.(interface{ BillingURL() string }); ok && isWeb(billed.BillingURL()) {
-		c.Billing = billed.BillingURL()
+	if isWeb(b.BillingURL) {
+		c.Billing = b.BillingURL
 		k.impression = s.o.Keys.Append(k.impression[:0], &c)
 	}
 }

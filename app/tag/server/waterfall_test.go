@@ -38,11 +38,6 @@ func (b *bidder) Settle(_ *decision.Request, _ *inventory.Step, _ []decision.Ans
 	b.settled = append(b.settled, outcomes...)
 }
 
-// bill is a bid with a billing notice.
-type bill string
-
-func (b bill) BillingURL() string { return string(b) }
-
 const evil = "<p title=\"a\\b\">\u2028\x01\xff</p><script>1</script>"
 
 // waterfall is a fixture with tags, an auction and exclusion groups.
@@ -51,7 +46,7 @@ func waterfall(t testing.TB) (*fixture, *bidder) {
 	f := newFixture(t)
 	b := &bidder{answer: decision.Answer{
 		CPM: catalogue.Money{Micros: 3_000_000, Currency: "USD"}, BaseMicros: 2_700_000, Seat: "seat", CreativeID: `c"<1>`, Domains: []string{"shop.example"},
-		Size: catalogue.Size{Width: 300, Height: 250}, Format: catalogue.Display, Markup: evil, Bid: bill("https://dsp.example/bill?x=1"),
+		Size: catalogue.Size{Width: 300, Height: 250}, Format: catalogue.Display, Markup: evil, BillingURL: "https://dsp.example/bill?x=1",
 	}}
 	f.o.Auctions = b
 	// What consent permits is tested where it is decided; here sources may be asked.
