@@ -146,7 +146,7 @@ func TestSandboxDeleteLeavesOtherFoldersAlone(t *testing.T) {
 func TestSandboxStartRefuses(t *testing.T) {
 	t.Run("disk and memory", func(t *testing.T) {
 		f := sandboxFixture(t, "")
-		f.startSandbox("--need-disk", "99999", "--need-memory", "99999").expect(t, exit.Usage, "and 99999.0 are needed: make room", "GiB of memory are available", "nothing was changed")
+		f.startSandbox("--need-disk", "99999", "--need-memory", "99999").expect(t, exit.Usage, "and 99999.0 GiB are needed: make room", "GiB of memory are available", "nothing was changed")
 		f.untouched()
 	})
 	t.Run("port", func(t *testing.T) {
