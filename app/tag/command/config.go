@@ -29,6 +29,7 @@ type Config struct {
 	ForwardedFor   int           // TAG_FORWARDED_FOR, --forwarded-for: which entry of X-Forwarded-For, from the right, is the client; 2 behind Google's load balancer; default 0: the connection's address
 	GeoFile        string        // TAG_GEO_FILE, --geo-file: database of countries and regions in MaxMind's format
 	DataCentreFile string        // TAG_DATA_CENTRE_FILE, --data-centre-file: addresses whose traffic is invalid, one prefix a line
+	VendorID       int           // TAG_VENDOR_ID, --vendor-id: our id in the TCF's Global Vendor List; default 0: we act for the publisher
 	Deadline       time.Duration // TAG_DEADLINE, --deadline: for all auctions of one request together; default 300ms
 	MaxInFlight    int           // TAG_MAX_IN_FLIGHT, --max-in-flight: requests worked on at a time, above it house ads; default 4096
 	DrainPeriod    time.Duration // TAG_DRAIN_PERIOD, --drain-period: served on after SIGTERM while load balancers look away; default 15s
@@ -88,6 +89,7 @@ func serveConfig(args []string, s streams) (*Config, error) {
 		f.IntVar(into, name, def, what+" ("+env+")")
 	}
 	number(&c.ForwardedFor, "forwarded-for", "TAG_FORWARDED_FOR", 0, "entry of X-Forwarded-For, from the right, that is the client; 2 behind Google's load balancer")
+	number(&c.VendorID, "vendor-id", "TAG_VENDOR_ID", 0, "our id in the TCF's Global Vendor List; 0 when we act for the publisher")
 	number(&c.MaxInFlight, "max-in-flight", "TAG_MAX_IN_FLIGHT", 4096, "requests worked on at a time")
 	bytes := int64(256 << 20)
 	if v := os.Getenv("TAG_JOURNAL_BYTES"); v != "" {
@@ -135,8 +137,8 @@ func (c *Config) check() error {
 	if c.JournalBytes < 1<<20 {
 		return usageError("TAG_JOURNAL_BYTES: at least 1048576 (1 MiB) are needed")
 	}
-	if c.MaxInFlight < 1 || c.ForwardedFor < 0 || c.ForwardedFor > 8 {
-		return usageError("TAG_MAX_IN_FLIGHT must be at least 1, TAG_FORWARDED_FOR between 0 and 8")
+	if c.MaxInFlight < 1 || c.VendorID < 0 || c.ForwardedFor < 0 || c.ForwardedFor > 8 {
+		return usageError("TAG_MAX_IN_FLIGHT must be at least 1, TAG_VENDOR_ID not negative, TAG_FORWARDED_FOR between 0 and 8")
 	}
 	if c.Deadline < time.Millisecond || c.Deadline > 5*time.Second {
 		return usageError("TAG_DEADLINE: from 1ms to 5s")

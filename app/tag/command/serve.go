@@ -24,6 +24,7 @@ import (
 	"patag/app/tag/frequency"
 	"patag/app/tag/hardcap"
 	"patag/app/tag/inventory"
+	"patag/app/tag/privacy"
 	"patag/app/tag/redisproxy"
 	"patag/app/tag/refresh"
 	"patag/app/tag/rtb"
@@ -125,7 +126,7 @@ func (a *app) build(ctx context.Context) error {
 	})
 	a.server = server.New(server.Options{
 		Keys: a.keys, Frequency: a.freq, Journal: a.journal, Live: a.live, Metrics: server.NewMetrics(a.reg), Logger: a.log,
-		PublicURL: a.c.PublicURL, Visitors: a.visitors, Auctions: a.auctions, Bill: a.auctions.Bill, Deadline: a.c.Deadline, MaxInFlight: a.c.MaxInFlight, Demo: a.c.Demo,
+		PublicURL: a.c.PublicURL, Visitors: a.visitors, Privacy: privacy.NewDecider(a.c.VendorID), Auctions: a.auctions, Bill: a.auctions.Bill, Deadline: a.c.Deadline, MaxInFlight: a.c.MaxInFlight, Demo: a.c.Demo,
 	})
 	a.shipper = &ship.Shipper{Journal: a.journal, Claims: claims, Server: a.c.ServerName, Patience: patience, Logger: a.log}
 	a.refresh = &refresh.Refresher{Publish: a.publish, Every: a.c.RefreshEvery, Logger: a.log}

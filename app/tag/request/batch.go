@@ -119,7 +119,7 @@ func (in *body) page(a *Ad) error {
 			return fmt.Errorf("page.keywords: %w", err)
 		}
 	}
-	a.Signals.GDPR, a.Signals.OptOut, a.Consent = gdpr, in.Consent.OptOut, in.Consent.Given
+	a.Signals.GDPR, a.Signals.OptOut, a.Signals.Consent = gdpr, in.Consent.OptOut, in.Consent.Given
 	a.PageView, a.Country, a.Device = pageView(in.Page.View), in.Country, in.Device
 	return nil
 }

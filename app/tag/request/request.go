@@ -29,10 +29,8 @@ type Ad struct {
 	Placement string
 	// HTML asks for a document instead of JSON.
 	HTML bool
-	// UserID is a first-party id of the page; whether it may be used follows from Signals and Consent.
+	// UserID is a first-party id of the page; whether it may be used follows from Signals.
 	UserID string
-	// Consent: the page states that the visitor agreed to UserID being kept (consent=1).
-	Consent bool
 	// Signals are the privacy signals of the page; those of headers and address are added by package visitor.
 	Signals privacy.Signals
 	// Page is the page's URL without scheme, query and fragment, lower case; "" when not passed.
@@ -66,7 +64,7 @@ var ErrNoPlacement = errors.New("parameter placement is missing")
 
 // reset forgets the request before without clearing the arrays behind it.
 func (a *Ad) reset() {
-	a.Placement, a.HTML, a.UserID, a.Consent, a.Signals = "", false, "", false, privacy.Signals{}
+	a.Placement, a.HTML, a.UserID, a.Signals = "", false, "", privacy.Signals{}
 	a.Page, a.PageView, a.Preview, a.Country, a.Device = "", 0, "", "", ""
 	a.n, a.nCat, a.nWord = 0, 0, 0
 }
@@ -107,7 +105,7 @@ func (a *Ad) set(k, v string) error {
 	case "uid":
 		return bounded(&a.UserID, k, v, maxUser)
 	case "consent":
-		a.Consent = v == "1"
+		a.Signals.Consent = v == "1"
 	case "page":
 		return a.setPage(v)
 	case "cat":

@@ -15,10 +15,10 @@ func TestParse(t *testing.T) {
 	if err := a.Parse("placement=top&kv.section=sport&kv.tag=a%20b&kv.tag=c&uid=u+1&consent=1&format=html&other=%41"); err != nil {
 		t.Fatal(err)
 	}
-	if a.Placement != "top" || !a.HTML || a.UserID != "u 1" || !a.Consent || len(a.KeyValues()) != 3 || a.KeyValues()[1] != (KeyValue{"tag", "a b"}) {
+	if a.Placement != "top" || !a.HTML || a.UserID != "u 1" || !a.Signals.Consent || len(a.KeyValues()) != 3 || a.KeyValues()[1] != (KeyValue{"tag", "a b"}) {
 		t.Errorf("%+v", a)
 	}
-	if err := a.Parse("placement=x&uid=someone"); err != nil || a.Consent || a.HTML || len(a.KeyValues()) != 0 {
+	if err := a.Parse("placement=x&uid=someone"); err != nil || a.Signals.Consent || a.HTML || len(a.KeyValues()) != 0 {
 		t.Errorf("without consent, after another request: %+v, %v", a, err)
 	}
 	if err := a.Parse("kv.a=b"); !errors.Is(err, ErrNoPlacement) {
@@ -61,7 +61,7 @@ func TestBatch(t *testing.T) {
 	}
 	top, side := b.Ads[0], b.Ads[1]
 	if top.Placement != "top" || side.Placement != "side" || len(top.KeyValues()) != 3 || len(side.KeyValues()) != 1 || side.Page != "news.example/a" ||
-		side.UserID != "u" || !side.Consent || side.Signals.GDPR != "0" || side.Signals.GPPSID != "2,6" || side.PageView == 0 || side.PageView != top.PageView {
+		side.UserID != "u" || !side.Signals.Consent || side.Signals.GDPR != "0" || side.Signals.GPPSID != "2,6" || side.PageView == 0 || side.PageView != top.PageView {
 		t.Errorf("%+v %+v", top, side)
 	}
 	for bad, want := range map[string]string{

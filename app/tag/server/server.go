@@ -56,9 +56,8 @@ type Options struct {
 	PublicURL string
 	// Visitors reads who asks.
 	Visitors *visitor.Reader
-	// Permit says what privacy signals permit; stated is whether the page states the visitor's consent. By default the page's word
-	// counts unless the visitor says no.
-	Permit func(s *privacy.Signals, stated bool) privacy.Permissions
+	// Privacy decides what a visitor's signals permit; by default one that acts for publishers without an own vendor id.
+	Privacy *privacy.Decider
 	// Auctions asks demand sources; nil for none. Bill tells a source that an impression was counted.
 	Auctions decision.Auctions
 	Bill     func(src *inventory.Source, billingURL string)
@@ -108,8 +107,8 @@ func New(o Options) *Server {
 	if o.Visitors == nil {
 		o.Visitors = &visitor.Reader{}
 	}
-	if o.Permit == nil {
-		o.Permit = statedConsent
+	if o.Privacy == nil {
+		o.Privacy = privacy.NewDecider(0)
 	}
 	return &Server{o: o, loader: loaderAsset(), demo: demoAsset(), openapi: openapiAsset()}
 }

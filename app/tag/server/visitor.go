@@ -7,7 +7,6 @@ import (
 
 	"patag/app/tag/decision"
 	"patag/app/tag/inventory"
-	"patag/app/tag/privacy"
 	"patag/app/tag/request"
 	"patag/app/tag/visitor"
 )
@@ -20,7 +19,7 @@ func (s *Server) visit(r *http.Request, k *adWork) {
 		override(v, a)
 	}
 	v.Sign(&a.Signals)
-	k.privacy = s.o.Permit(&a.Signals, a.Consent)
+	s.o.Privacy.Decide(&a.Signals, &k.privacy)
 	d.Country, d.Region, d.Device, d.Browser, d.System = v.Country, v.Region, v.Device, v.Browser, v.System
 	d.Privacy, d.User = &k.privacy, 0
 	d.Visitor = decision.Visitor{UserAgent: v.UserAgent, IP: v.IP, Language: v.Language}
@@ -42,13 +41,6 @@ func userHash(id string) uint64 {
 		return h
 	}
 	return 1
-}
-
-// statedConsent is what is permitted where no consent framework is asked: what the page states, unless the visitor says no.
-func statedConsent(sig *privacy.Signals, stated bool) privacy.Permissions {
-	p := privacy.Permissions{Signals: *sig}
-	p.StoreID = stated && !sig.GPC && !sig.OptOut
-	return p
 }
 
 // appendBase appends scheme and host of this server as the client sees it. A host with other characters than hosts have is left out,

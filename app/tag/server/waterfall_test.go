@@ -16,7 +16,6 @@ import (
 	"patag/app/tag/events"
 	"patag/app/tag/hardcap"
 	"patag/app/tag/inventory"
-	"patag/app/tag/privacy"
 	"patag/app/tag/token"
 )
 
@@ -49,8 +48,6 @@ func waterfall(t testing.TB) (*fixture, *bidder) {
 		Size: catalogue.Size{Width: 300, Height: 250}, Format: catalogue.Display, Markup: evil, BillingURL: "https://dsp.example/bill?x=1",
 	}}
 	f.o.Auctions = b
-	// What consent permits is tested where it is decided; here sources may be asked.
-	f.o.Permit = func(s *privacy.Signals, _ bool) privacy.Permissions { return privacy.Permissions{Signals: *s} }
 	file, err := os.Open("testdata/waterfall.json")
 	if err != nil {
 		t.Fatal(err)
