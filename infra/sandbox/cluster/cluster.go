@@ -5,12 +5,16 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 
 	"k8s.io/client-go/rest"
 
 	"patag/infra/sandbox/netns"
 )
+
+// ErrNoNode says that no cluster has a node of that name.
+var ErrNoNode = errors.New("there is no such node")
 
 // Cluster is what the engine must know to run one. Everything is final but Labels and NetworkPolicy.
 type Cluster struct {
@@ -81,7 +85,8 @@ type Engine interface {
 	DeleteNodePool(ctx context.Context, clusterID, name string) error
 	// NodePoolSize is the number of nodes per zone as the autoscaler left it.
 	NodePoolSize(clusterID, name string) (int, bool)
-	// Preempt takes a spot or preemptible node away as Compute Engine does: 30 s notice, then gone, replaced later.
+	// Preempt takes a spot or preemptible node away as Compute Engine does: 30 s notice, then gone, replaced later. The
+	// error wraps ErrNoNode when there is no such node.
 	Preempt(ctx context.Context, node string) error
 	// Running lists the clusters that serve.
 	Running() []Running

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"patag/infra/sandbox/client"
+	"patag/infra/sandbox/cluster"
 )
 
 // control answers the daemon's own calls, /sandbox/v1/….
@@ -71,7 +72,10 @@ func (c *control) nodeVerb(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, "UNAVAILABLE", "the sandbox is still starting; try again when `patag sandbox status` says ready")
 		return
 	}
-	if err := c.preempt(r.Context(), node); err != nil {
+	if err := c.preempt(r.Context(), node); errors.Is(err, cluster.ErrNoNode) {
+		refuse(w, http.StatusNotFound, "NOT_FOUND", err.Error())
+		return
+	} else if err != nil {
 		refuse(w, http.StatusBadRequest, "FAILED_PRECONDITION", err.Error())
 		return
 	}

@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"patag/infra/sandbox/cluster"
 )
 
 // Compute Engine gives a preempted machine 30 s; GKE's kubelets leave pods up to 25 s of them.
@@ -16,7 +18,8 @@ const (
 	preemptionGrace  = 25 * time.Second
 )
 
-// Preempt is described in package cluster.
+// Preempt is described in package cluster. Once the notice is given the machine goes, also when ctx ends, as Compute
+// Engine takes nothing back.
 func (e *Engine) Preempt(ctx context.Context, node string) error {
 	e.mu.Lock()
 	var r *run
@@ -30,7 +33,7 @@ func (e *Engine) Preempt(ctx context.Context, node string) error {
 	}
 	e.mu.Unlock()
 	if n == nil {
-		return fmt.Errorf("preempt node %q: there is no such node", node)
+		return fmt.Errorf("preempt node %q: %w", node, cluster.ErrNoNode)
 	}
 	rec := n.record()
 	if !rec.Spot && !rec.Preemptible {
@@ -40,16 +43,30 @@ func (e *Engine) Preempt(ctx context.Context, node string) error {
 		return fmt.Errorf("preempt node %q: %w", node, err)
 	}
 	gone := time.Now().Add(preemptionNotice)
-	if e.o.OnPreempt != nil {
-		e.o.OnPreempt(node)
+	done := make(chan error, 1)
+	go func() { done <- n.preempt(gone) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("preempt node %q: the notice is given and it goes in %s: %w", node, time.Until(gone).Round(time.Second), ctx.Err())
+	}
+}
+
+// preempt gives notice, takes the node away, and returns when it is gone.
+func (n *nodeRun) preempt(gone time.Time) error {
+	r, node, ctx := n.r, n.rec.Name, n.r.life
+	if tell := r.e.o.OnPreempt; tell != nil {
+		tell(node)
 	}
 	if err := r.announce(ctx, node); err != nil {
 		// As with Compute Engine, the machine goes whether the notice is heard or not.
 		r.logger.Warn("not all pods were told of the preemption", "node", node, "error", err)
 	}
+	stopped := fmt.Errorf("preempt node %q: the cluster was stopped meanwhile", node)
 	select {
 	case <-ctx.Done():
-		return fmt.Errorf("preempt node %q: %w", node, ctx.Err())
+		return stopped
 	case <-n.gone: // removed for another reason
 		return nil
 	case <-time.After(time.Until(gone)):
@@ -59,9 +76,7 @@ func (e *Engine) Preempt(ctx context.Context, node string) error {
 	}
 	select {
 	case <-ctx.Done():
-		return fmt.Errorf("preempt node %q: %w", node, ctx.Err())
-	case <-r.life.Done():
-		return fmt.Errorf("preempt node %q: the cluster was stopped meanwhile", node)
+		return stopped
 	case <-n.gone:
 		return nil
 	}

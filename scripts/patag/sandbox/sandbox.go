@@ -146,7 +146,7 @@ replaced later.`,
 				}
 				return unanswered(err)
 			}
-			step.Done("notice given; gone in 30 seconds")
+			step.Done("it had its notice and is gone; its pool makes another")
 			return nil
 		},
 	}
