@@ -258,7 +258,7 @@ func TestProxyConfig(t *testing.T) {
 	if len(servers) != redis.Shards {
 		t.Fatalf("the proxy has the servers %v:\n%s", servers, text)
 	}
-	for _, want := range []string{"distribution: ketama", "hash: murmur", "auto_eject_hosts: true", fmt.Sprintf("listen: 0.0.0.0:%d", twemproxy.Port), "redis: true"} {
+	for _, want := range []string{"distribution: ketama", "hash: murmur", "auto_eject_hosts: false", fmt.Sprintf("listen: 0.0.0.0:%d", twemproxy.Port), "redis: true"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the proxy's configuration lacks %q", want)
 		}
