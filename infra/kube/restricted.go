@@ -66,10 +66,12 @@ func ExecProbe(period, failures int, command ...string) *corev1.ProbeArgs {
 }
 
 // SpreadOverNodes keeps the pods of a part on different nodes as far as there are enough: with fewer nodes, service
-// comes before spread.
+// comes before spread. Pods of a Deployment's earlier version do not count: a rolling restart, which ends them, could
+// otherwise leave all new ones on one node, and the service would go with it.
 func SpreadOverNodes(part string) corev1.TopologySpreadConstraintArray {
 	return corev1.TopologySpreadConstraintArray{&corev1.TopologySpreadConstraintArgs{
 		MaxSkew: pulumi.Int(1), TopologyKey: pulumi.String("kubernetes.io/hostname"), WhenUnsatisfiable: pulumi.String("ScheduleAnyway"), LabelSelector: Selector(part),
+		MatchLabelKeys: pulumi.StringArray{pulumi.String("pod-template-hash")},
 	}}
 }
 
