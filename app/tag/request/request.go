@@ -35,6 +35,8 @@ type Ad struct {
 	Signals privacy.Signals
 	// Page is the page's URL without scheme, query and fragment, lower case; "" when not passed.
 	Page string
+	// Insecure: that URL says that the page has no TLS.
+	Insecure bool
 	// PageView tells views of a page apart; 0 when not passed.
 	PageView uint64
 	// Preview is a signed permission to see why; see package server.
@@ -65,7 +67,7 @@ var ErrNoPlacement = errors.New("parameter placement is missing")
 // reset forgets the request before without clearing the arrays behind it.
 func (a *Ad) reset() {
 	a.Placement, a.HTML, a.UserID, a.Signals = "", false, "", privacy.Signals{}
-	a.Page, a.PageView, a.Preview, a.Country, a.Device = "", 0, "", "", ""
+	a.Insecure, a.Page, a.PageView, a.Preview, a.Country, a.Device = false, "", 0, "", "", ""
 	a.n, a.nCat, a.nWord = 0, 0, 0
 }
 
@@ -156,7 +158,7 @@ func (a *Ad) setPage(v string) error {
 	if len(v) > maxPage {
 		return fmt.Errorf("parameter page: longer than %d bytes", maxPage)
 	}
-	a.Page = Page(v)
+	a.Page, a.Insecure = Page(v), Insecure(v)
 	return nil
 }
 
@@ -225,6 +227,9 @@ func Page(u string) string {
 	}
 	return strings.ToLower(u)
 }
+
+// Insecure says whether a page's URL has no TLS.
+func Insecure(u string) bool { return strings.HasPrefix(u, "http://") }
 
 // pageView is a number for the text that a page uses; 0 is kept for none.
 func pageView(v string) uint64 {

@@ -39,7 +39,7 @@ func TestPageAndSignals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.Page != "news.example/sport/a" || a.PageView != 0x1f {
+	if a.Page != "news.example/sport/a" || a.Insecure || a.PageView != 0x1f {
 		t.Errorf("page %q, view %x", a.Page, a.PageView)
 	}
 	if !slices.Equal(a.Categories(), []string{"IAB17", "IAB1-2"}) || !slices.Equal(a.Keywords(), []string{"cup", "final"}) {
@@ -48,7 +48,10 @@ func TestPageAndSignals(t *testing.T) {
 	if want := (privacy.Signals{GDPR: "1", TCString: "CPx", GPP: "DBAA", GPPSID: "2,6", USPrivacy: "1YNN", OptOut: true}); a.Signals != want {
 		t.Errorf("signals %+v", a.Signals)
 	}
-	if err := a.Parse("placement=x"); err != nil || a.Page != "" || a.PageView != 0 || len(a.Categories())+len(a.Keywords()) != 0 || a.Signals != (privacy.Signals{}) {
+	if err := a.Parse("placement=x&page=http://a.example"); err != nil || !a.Insecure {
+		t.Errorf("a page without TLS: %+v, %v", a, err)
+	}
+	if err := a.Parse("placement=x"); err != nil || a.Insecure || a.Page != "" || a.PageView != 0 || len(a.Categories())+len(a.Keywords()) != 0 || a.Signals != (privacy.Signals{}) {
 		t.Errorf("the request before is still seen: %+v, %v", a, err)
 	}
 }

@@ -62,6 +62,7 @@ func (s *Server) ad(w http.ResponseWriter, r *http.Request, shed bool) {
 		return
 	}
 	s.prepare(k, r, st, p, begin)
+	s.o.Metrics.asked(&k.visitor, &k.privacy)
 	d, ok := s.decideOrShed(r.Context(), st, k, begin, shed)
 	if !ok {
 		s.refuse(w)
@@ -82,8 +83,9 @@ func (s *Server) prepare(k *adWork, r *http.Request, st *State, p *inventory.Pla
 	s.visit(r, k)
 	k.dec.Placement, k.dec.Now, k.dec.Seed = p, now.Unix(), rand.Uint64()
 	k.dec.Page, k.dec.PageView, k.dec.Excluded = k.req.Page, k.req.PageView, nil
+	k.dec.Visitor.Insecure = k.req.Insecure
 	if k.dec.Page == "" {
-		k.dec.Page = request.Page(r.Referer())
+		k.dec.Page, k.dec.Visitor.Insecure = request.Page(r.Referer()), request.Insecure(r.Referer())
 	}
 	k.dec.Categories, k.dec.Keywords = k.req.Categories(), k.req.Keywords()
 	k.kv = k.kv[:0]

@@ -40,8 +40,11 @@ func (s *Server) ads(w http.ResponseWriter, r *http.Request, shed bool) {
 			s.o.Metrics.ad(adUnknown, begin)
 			continue
 		}
-		works[i] = &adWork{req: *a}
-		s.prepare(works[i], r, st, p, begin)
+		k := adWorks.Get().(*adWork)
+		defer adWorks.Put(k)
+		works[i], k.req = k, *a
+		s.prepare(k, r, st, p, begin)
+		s.o.Metrics.asked(&k.visitor, &k.privacy)
 	}
 	decisions, ok := s.decideAll(r.Context(), st, works, begin, shed)
 	if !ok {

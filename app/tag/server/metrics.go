@@ -7,6 +7,8 @@ import (
 
 	"patag/app/tag/decision"
 	"patag/app/tag/events"
+	"patag/app/tag/privacy"
+	"patag/app/tag/visitor"
 )
 
 // Metrics of the traffic port. Every label value is one of a few known here, so that no request can make a new series.
@@ -18,6 +20,8 @@ type Metrics struct {
 	events    map[events.Kind]map[string]prometheus.Counter
 	drops     map[string]prometheus.Counter
 	rejecteds map[string]prometheus.Counter
+	invalids  map[visitor.Invalid]prometheus.Counter
+	malformed map[string]prometheus.Counter
 }
 
 type adOutcome int
@@ -78,6 +82,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, r := range []string{"overload", "overload_house", "url_too_long", "body_too_large", "body_unreadable", "media_type", "not_found", "method"} {
 		m.rejecteds[r] = rej.WithLabelValues(r)
 	}
+	invalid := vec("tag_invalid_requests_total", "Ad requests that are known to be invalid traffic, by reason; they are answered and counted apart.", "reason")
+	m.invalids = map[visitor.Invalid]prometheus.Counter{}
+	for _, r := range visitor.InvalidReasons() {
+		m.invalids[r] = invalid.WithLabelValues(r.String())
+	}
+	malformed := vec("tag_privacy_malformed_total", "Ad requests whose privacy signals could not be read, by the first such signal; they permit nothing.", "signal")
+	m.malformed = map[string]prometheus.Counter{}
+	for bit := privacy.Malformed(1); bit.String() != ""; bit <<= 1 {
+		m.malformed[bit.String()] = malformed.WithLabelValues(bit.String())
+	}
 	m.seconds = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "tag_ad_seconds", Help: "Time from an ad request's arrival to its answer's end.",
 		Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .3, 1},
@@ -89,6 +103,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 func (m *Metrics) ad(o adOutcome, begin time.Time) {
 	m.ads[o].Inc()
 	m.seconds.Observe(time.Since(begin).Seconds())
+}
+
+// asked counts what is known against a request.
+func (m *Metrics) asked(v *visitor.Visitor, p *privacy.Permissions) {
+	if v.Invalid != visitor.Valid {
+		m.invalids[v.Invalid].Inc()
+	}
+	if p.Malformed != 0 {
+		m.malformed[p.Malformed.String()].Inc()
+	}
 }
 
 // done counts a decision that was answered.
