@@ -1,5 +1,8 @@
 // Package e2e runs the built programs as a user would, in a sandbox of its own beside any other on the machine, and
 // breaks things while it looks. It needs root and what `make build` makes; without them it fails rather than skips.
+// The working tree must not change while it runs: images are built from it.
+//
+// PATAG_SOAK=1 is the long form.
 package e2e
 
 import (
@@ -14,16 +17,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"patag/infra/sandbox/layout"
 )
 
 // machine is one sandbox and the commands that speak to it.
 type machine struct {
-	root, state, tools string
-	env                []string
+	root, tools string
+	layout      layout.Layout
+	env         []string
+	// stack is the environment of `patag env production`, once asked for.
+	stack []string
 }
 
 func newMachine(t *testing.T) *machine {
@@ -42,19 +49,19 @@ func newMachine(t *testing.T) *machine {
 		}
 	}
 	// Not t.TempDir: its removal would race a daemon that is still stopping, and unix socket paths must be short.
-	if m.state, err = os.MkdirTemp("", "patag-e2e-"); err != nil {
+	if m.layout.Root, err = os.MkdirTemp("", "patag-e2e-"); err != nil {
 		t.Fatal(err)
 	}
-	m.env = append(os.Environ(), "PATAG_STATE="+m.state)
+	m.env = append(os.Environ(), "PATAG_STATE="+m.layout.Root)
 	t.Cleanup(func() {
-		if out, err := m.run(2*time.Minute, "patag", "sandbox", "stop"); err != nil {
+		if out, err := m.run(2*time.Minute, "sandbox", "stop"); err != nil {
 			t.Errorf("stop the sandbox: %v\n%s", err, out)
 		}
 		if t.Failed() {
-			t.Logf("state kept for a look: %s", m.state)
+			t.Logf("state kept for a look: %s", m.layout.Root)
 			return
 		}
-		if err := os.RemoveAll(m.state); err != nil {
+		if err := os.RemoveAll(m.layout.Root); err != nil {
 			t.Error(err)
 		}
 	})
@@ -63,54 +70,55 @@ func newMachine(t *testing.T) *machine {
 
 func (m *machine) bin(name string) string { return filepath.Join(m.root, "bin", name) }
 
-// run runs one of our programs and returns all it printed.
-func (m *machine) run(limit time.Duration, program string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, m.bin(program), args...)
+func (m *machine) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, m.bin("patag"), args...)
 	cmd.Dir, cmd.Env = m.root, m.env
 	cmd.WaitDelay = 5 * time.Second
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
+	return cmd
+}
+
+// run runs patag and returns all it printed.
+func (m *machine) run(limit time.Duration, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	out, err := m.command(ctx, args...).CombinedOutput()
 	if ctx.Err() != nil {
 		err = fmt.Errorf("not done after %s", limit)
 	}
-	return out.String(), err
+	return string(out), err
 }
 
 func (m *machine) must(t *testing.T, limit time.Duration, args ...string) string {
 	t.Helper()
 	start := time.Now()
-	out, err := m.run(limit, "patag", args...)
+	out, err := m.run(limit, args...)
 	if err != nil {
 		t.Fatalf("patag %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-	t.Logf("patag %s: %s", strings.Join(args, " "), time.Since(start).Round(100*time.Millisecond))
+	t.Logf("patag %s: %s", strings.Join(args, " "), tenths(time.Since(start)))
 	return out
 }
 
-// exitCode runs patag and returns its exit code and output.
-func (m *machine) exitCode(t *testing.T, args ...string) (int, string) {
+// refused expects the exit code and one error that says what is wrong.
+func (m *machine) refused(t *testing.T, code int, want string, args ...string) {
 	t.Helper()
-	out, err := m.run(2*time.Minute, "patag", args...)
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return 0, out
-	case errors.As(err, &exit):
-		return exit.ExitCode(), out
-	default:
+	out, err := m.run(2*time.Minute, args...)
+	got := 0
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
 		t.Fatalf("patag %s: %v\n%s", strings.Join(args, " "), err, out)
-		return -1, ""
+	}
+	if got != code || strings.Count(out, "error: ") != 1 || !strings.Contains(out, want) {
+		t.Errorf("patag %s: exit code %d, want %d and one error with %q:\n%s", strings.Join(args, " "), got, code, want, out)
 	}
 }
 
-// start starts the sandbox on a free port.
+// start starts the sandbox, the first time on a free port.
 func (m *machine) start(t *testing.T) {
 	t.Helper()
 	args := []string{"sandbox", "start"}
-	if _, err := os.Stat(filepath.Join(m.state, "settings.json")); err != nil {
+	if _, err := os.Stat(m.layout.SettingsFile()); err != nil {
 		args = append(args, "--api", freeAddress(t))
 	}
 	m.must(t, 3*time.Minute, args...)
@@ -127,60 +135,77 @@ func freeAddress(t *testing.T) string {
 }
 
 // shell runs a command line in the environment that `patag env production` gives.
-func (m *machine) shell(t *testing.T, limit time.Duration, line string) (string, error) {
-	t.Helper()
+func (m *machine) shell(limit time.Duration, line string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	script := fmt.Sprintf("eval \"$(%s env production)\" && %s", m.bin("patag"), line)
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
-	cmd.Dir, cmd.Env = m.root, m.env
+	cmd.Dir, cmd.Env, cmd.WaitDelay = m.root, m.env, time.Second
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
 
 func (m *machine) mustShell(t *testing.T, line string) string {
 	t.Helper()
-	out, err := m.shell(t, 2*time.Minute, line)
+	out, err := m.shell(2*time.Minute, line)
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", line, err, out)
 	}
 	return out
 }
 
+// kubectl is for looks that are repeated: it asks `patag env` once.
+func (m *machine) kubectl(args ...string) (string, error) {
+	if m.stack == nil {
+		out, err := m.run(30*time.Second, "env", "production", "--json")
+		var vars map[string]string
+		if err != nil || json.Unmarshal([]byte(out), &vars) != nil {
+			return out, fmt.Errorf("patag env production --json: %w", err)
+		}
+		stack := m.env
+		for k, v := range vars {
+			stack = append(stack, k+"="+v)
+		}
+		m.stack = stack
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(m.tools, "kubectl"), append([]string{"--request-timeout=15s", "-n", "patag"}, args...)...)
+	cmd.Env, cmd.WaitDelay = m.stack, time.Second
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(errs.String()))
+	}
+	return out.String(), nil
+}
+
 type status struct {
-	AdURL      string `json:"adURL"`
-	DemoURL    string `json:"demoURL"`
-	APIURL     string `json:"apiURL"`
-	Kubeconfig string `json:"kubeconfig"`
-	Resources  int    `json:"resources"`
+	AdURL   string `json:"adURL"`
+	DemoURL string `json:"demoURL"`
+	APIURL  string `json:"apiURL"`
 }
 
 func (m *machine) status(t *testing.T) status {
 	t.Helper()
 	var s status
-	cmd := exec.Command(m.bin("patag"), "status", "production", "--json")
-	cmd.Dir, cmd.Env = m.root, m.env
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("patag status production --json: %v\n%s", err, out)
+	out, err := m.command(context.Background(), "status", "production", "--json").Output()
+	if err == nil {
+		err = json.Unmarshal(out, &s)
 	}
-	if err := json.Unmarshal(out, &s); err != nil {
+	if err != nil {
 		t.Fatalf("patag status production --json: %v\n%s", err, out)
 	}
 	return s
 }
 
-func (m *machine) daemon(t *testing.T) int {
+func (m *machine) settings(t *testing.T) layout.Settings {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join(m.state, "lock"))
+	s, err := m.layout.Settings()
 	if err != nil {
 		t.Fatal(err)
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(raw)))
-	if err != nil {
-		t.Fatalf("process id in the lock file: %v", err)
-	}
-	return pid
+	return s
 }
 
 // get asks for a URL without keeping connections, so that each call is a new client.
@@ -222,37 +247,20 @@ func servesAgain(t *testing.T, url string, limit time.Duration) time.Duration {
 	return 0
 }
 
-// leftovers lists what of the sandbox is still there: processes, namespaces, cgroups, mounts.
-func (m *machine) leftovers(t *testing.T) []string {
+// waitFor looks until fn says yes, and returns how long that took.
+func waitFor(t *testing.T, limit time.Duration, what string, fn func() (string, bool)) time.Duration {
 	t.Helper()
-	var left []string
-	var settings struct {
-		Instance int `json:"instance"`
-	}
-	raw, err := os.ReadFile(filepath.Join(m.state, "settings.json"))
-	if err != nil || json.Unmarshal(raw, &settings) != nil {
-		t.Fatalf("read the settings: %v", err)
-	}
-	name := fmt.Sprintf("patag%d", settings.Instance)
-	procs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, p := range procs {
-		line, err := os.ReadFile(p)
-		if err == nil && bytes.Contains(line, []byte(m.state)) {
-			left = append(left, "process "+p+": "+strings.ReplaceAll(string(line), "\x00", " "))
+	start := time.Now()
+	for {
+		out, ok := fn()
+		if ok {
+			return time.Since(start)
 		}
-	}
-	spaces, _ := filepath.Glob("/run/netns/" + name + "-*")
-	left = append(left, spaces...)
-	groups, _ := filepath.Glob("/sys/fs/cgroup/*/" + name)
-	left = append(left, groups...)
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, line := range strings.Split(string(mounts), "\n") {
-		if strings.Contains(line, m.state) || strings.Contains(line, "/netns/"+name+"-") {
-			left = append(left, "mount "+line)
+		if time.Since(start) > limit {
+			t.Fatalf("%s: not after %s:\n%s", what, limit, out)
 		}
+		time.Sleep(300 * time.Millisecond)
 	}
-	return left
 }
+
+func tenths(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }

@@ -1,0 +1,78 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestInterrupted cuts `patag up production` off at random moments, with Ctrl-C and with kill -9; the next one must
+// go on and end with no difference between program, state and cloud. The long form makes ten cuts, from nothing again
+// after each pair.
+func TestInterrupted(t *testing.T) {
+	m := newMachine(t)
+	rounds := 1
+	if os.Getenv("PATAG_SOAK") != "" {
+		rounds = 5
+	}
+	for round := range rounds {
+		m.start(t)
+		for i, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT} {
+			m.cut(t, sig, time.Second+rand.N(24*time.Second), round == 0 && i == 0)
+		}
+		begun := time.Now()
+		m.must(t, 10*time.Minute, "up", "production", "--yes")
+		took := time.Since(begun)
+		m.must(t, 5*time.Minute, "preview", "production", "--expect-no-changes")
+		servesAgain(t, m.status(t).AdURL, time.Minute)
+		t.Logf("ROW up after kill -9 and Ctrl-C, round %d | converged in %s | 0 changes after it", round+1, tenths(took))
+		m.stop(t)
+		m.must(t, 2*time.Minute, "sandbox", "delete", "--yes")
+		if _, err := os.Stat(m.layout.Root); !os.IsNotExist(err) {
+			t.Fatalf("the state is still there after delete: %v", err)
+		}
+	}
+}
+
+// cut starts an up and ends it after a while. On the way it may try a second run, which must be refused.
+func (m *machine) cut(t *testing.T, sig syscall.Signal, after time.Duration, second bool) {
+	t.Helper()
+	cmd := m.command(context.Background(), "up", "production", "--yes")
+	// A terminal's Ctrl-C goes to the whole group.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	begun, done := time.Now(), make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	if second {
+		// By then it has taken the lock of a stack: of the foundation first, then its own.
+		after = max(after, 8*time.Second)
+		time.Sleep(5 * time.Second)
+		m.refused(t, 5, "is in use by", "up", "production", "--yes")
+	}
+	time.Sleep(time.Until(begun.Add(after)))
+	target := cmd.Process.Pid
+	if sig == syscall.SIGINT {
+		target = -target
+	}
+	if err := syscall.Kill(target, sig); err != nil && err != syscall.ESRCH {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-done:
+		last := strings.TrimSpace(out.String())
+		last = strings.TrimSpace(last[strings.LastIndexByte(last, '\n')+1:])
+		t.Logf("%v after %s: ended after %s with %v: %s", sig, tenths(after), tenths(time.Since(begun)), err, last)
+	case <-time.After(3 * time.Minute):
+		_ = cmd.Process.Kill()
+		t.Fatalf("%v after %s: still running three minutes later:\n%s", sig, after, out.String())
+	}
+}
