@@ -421,7 +421,9 @@ func FuzzAd(f *testing.F) {
 
 func BenchmarkAd(b *testing.B) {
 	f := newFixture(b)
-	bench(b, f, func() *http.Request { return httptest.NewRequest("GET", "/v1/ad?placement=demo-top&kv.section=sport", nil) })
+	bench(b, f, func() *http.Request {
+		return httptest.NewRequest("GET", "/v1/ad?placement=demo-top&kv.section=sport", nil)
+	})
 }
 
 func BenchmarkAdWithConsentAndUser(b *testing.B) {
