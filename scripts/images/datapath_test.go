@@ -38,7 +38,7 @@ func (w *world) ad(server, query string) answer {
 
 // total adds a column of the report up over a placement's lines.
 func (w *world) total(placement, column string) (int64, error) {
-	out, err := w.run("tag", "/tag", "report", "--csv", "--mongo-uri", w.mongoURI())
+	out, err := w.run("tag", "/tag", "report", "--csv=-", "--mongo-uri", w.mongoURI())
 	if err != nil {
 		return 0, fmt.Errorf("report: %v: %s", err, out)
 	}

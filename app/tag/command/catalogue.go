@@ -54,7 +54,7 @@ func catalogueCommand(ctx context.Context, args []string, s streams) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(s.out, "valid: %s\n", summary(c))
+		fmt.Fprintf(s.out, "valid: %s\n", contents(c))
 		return nil
 	}
 	return importFile(ctx, file, *useDemo, *uri, *wait, s)
@@ -100,7 +100,7 @@ func read(file string, useDemo bool, s streams) (*catalogue.Catalogue, error) {
 	return c, nil
 }
 
-func summary(c *catalogue.Catalogue) string {
+func contents(c *catalogue.Catalogue) string {
 	return fmt.Sprintf("%d placements, %d line items, %d creatives of %d advertisers", len(c.Placements), len(c.LineItems), len(c.Creatives), len(c.Advertisers))
 }
 
@@ -125,7 +125,7 @@ func importFile(ctx context.Context, file string, useDemo bool, uri string, wait
 		fmt.Fprintf(s.out, "unchanged: the store holds this catalogue as version %d\n", r.Version)
 		return nil
 	}
-	fmt.Fprintf(s.out, "imported as version %d: %d documents written, %d removed; %s\n", r.Version, r.Written, r.Removed, summary(c))
+	fmt.Fprintf(s.out, "imported as version %d: %d documents written, %d removed; %s\n", r.Version, r.Written, r.Removed, contents(c))
 	return nil
 }
 
@@ -184,6 +184,6 @@ func export(ctx context.Context, file, uri string, s streams) error {
 	if err != nil {
 		return fmt.Errorf("write the catalogue: %w", err)
 	}
-	fmt.Fprintf(s.out, "exported version %d: %s\n", version, summary(c))
+	fmt.Fprintf(s.out, "exported version %d: %s\n", version, contents(c))
 	return nil
 }

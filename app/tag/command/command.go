@@ -5,7 +5,7 @@
 //	tag catalogue validate FILE                 check a catalogue file
 //	tag catalogue import FILE | --demo          make the store hold exactly this catalogue
 //	tag catalogue export FILE                   write the store's catalogue
-//	tag report [--from T] [--to T] [--csv]      print what was counted
+//	tag report [--from T] [--to T] [--by …]     print what was counted
 //	tag preview --placement P …                 sign a link that shows why a placement shows what it shows
 //
 // FILE may be - for standard input or output. Every flag of serve has an environment variable: see Config.

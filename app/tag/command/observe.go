@@ -42,6 +42,11 @@ func (a *app) observe() {
 	counter("tag_batch_duplicates_total", "Events left out because they were counted before.", a.shipper.Stats.Duplicates.Load)
 	counter("tag_batch_unclaimed_total", "Events counted without knowing whether another server counted them, because Redis was away for too long.", a.shipper.Stats.Unclaimed.Load)
 	counter("tag_batch_failures_total", "Rounds that could not ship.", a.shipper.Stats.Failures.Load)
+	if a.compact != nil {
+		counter("tag_report_parts_total", "Parts into which this server added reports up.", a.compact.Stats.Parts.Load)
+		counter("tag_report_conflicts_total", "Parts that another server was faster with.", a.compact.Stats.Conflicts.Load)
+		counter("tag_report_failures_total", "Rounds of adding reports up that failed.", a.compact.Stats.Failures.Load)
+	}
 	counter("tag_segments_damaged_total", "Journal segments damaged on disk.", a.shipper.Stats.Damaged.Load)
 }
 

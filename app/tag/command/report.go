@@ -1,74 +1,148 @@
 package command
 
 import (
-	"cmp"
 	"context"
-	"encoding/csv"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
-	"strconv"
-	"text/tabwriter"
 	"time"
 
+	"go.mongodb.org/mongo-driver/mongo"
+
 	"patag/app/tag/catalogue/mongostore"
-	"patag/app/tag/events/ship"
+	"patag/app/tag/reports"
+	"patag/app/tag/reports/summary"
 )
 
-// line is one line of a report: a placement, or what a line item did in it.
-type line struct {
-	placement, item, currency            string
-	requests, fills, noFills             int64
-	impressions, viewables, clicks, bots int64
-	cpmMicros                            int64 // sum over impressions
-}
-
+// report prints what was counted in a time, by what is wanted.
 func report(ctx context.Context, args []string, s streams) error {
 	f := flag.NewFlagSet("tag report", flag.ContinueOnError)
 	uri := f.String("mongo-uri", os.Getenv("TAG_MONGO_URI"), "the store (TAG_MONGO_URI)")
 	from := f.String("from", "", "first hour, such as 2026-01-31 or 2026-01-31T14:00:00Z; default: 24 hours ago")
 	to := f.String("to", "", "hour after the last; default: now")
-	asCSV := f.Bool("csv", false, "comma separated values")
+	byText := f.String("by", "placement,line-item", "what lines are told apart by: placement, line-item, creative, source, advertiser, arm, reason, hour, day; several with commas")
+	csvFile := f.String("csv", "", "write comma separated values to this file, or - for standard output")
+	asJSON := f.Bool("json", false, "print JSON")
 	if err := parse(f, args, s); err != nil {
 		return err
 	}
-	now := time.Now().UTC()
-	begin, err := moment(*from, now.Add(-24*time.Hour).Truncate(time.Hour))
-	if err != nil {
-		return usageError("--from: " + err.Error())
+	if f.NArg() > 0 {
+		return usageError(fmt.Sprintf("unexpected argument %q", f.Arg(0)))
 	}
-	end, err := moment(*to, now)
+	if *csvFile != "" && *asJSON {
+		return usageError("--csv and --json exclude each other")
+	}
+	by, err := summary.ParseBy(*byText)
 	if err != nil {
-		return usageError("--to: " + err.Error())
+		return usageError("--by: " + err.Error())
+	}
+	begin, end, err := span(*from, *to, time.Now().UTC())
+	if err != nil {
+		return err
 	}
 	db, closeDB, err := database(ctx, *uri)
 	if err != nil {
 		return err
 	}
 	defer closeDB()
-	lines := map[[3]string]*line{}
-	err = mongostore.NewReports(db).Rows(ctx, begin, end, func(r *ship.Row) { addRow(lines, r) })
+	r, err := readReport(ctx, db, begin, end, by)
 	if err != nil {
 		return err
 	}
-	sorted := sortLines(lines)
-	if *asCSV {
-		return printCSV(s.out, sorted)
+	switch {
+	case *csvFile == "-":
+		return r.CSV(s.out)
+	case *csvFile != "":
+		return writeFile(*csvFile, r.CSV)
+	case *asJSON:
+		return r.JSON(s.out)
 	}
-	return printTable(s.out, sorted)
+	fmt.Fprintf(s.out, "%s to %s (UTC)\n", begin.Format("2006-01-02 15:04"), end.Format("2006-01-02 15:04"))
+	return r.Table(s.out)
 }
 
-func sortLines(lines map[[3]string]*line) []*line {
-	sorted := make([]*line, 0, len(lines))
-	for _, l := range lines {
-		sorted = append(sorted, l)
+// span is [begin, end) of a report.
+func span(from, to string, now time.Time) (begin, end time.Time, err error) {
+	if begin, err = moment(from, now.Add(-24*time.Hour).Truncate(time.Hour)); err != nil {
+		return begin, end, usageError("--from: " + err.Error())
 	}
-	slices.SortFunc(sorted, func(a, b *line) int {
-		return cmp.Or(cmp.Compare(a.placement, b.placement), cmp.Compare(a.item, b.item), cmp.Compare(a.currency, b.currency))
-	})
-	return sorted
+	if end, err = moment(to, now); err != nil {
+		return begin, end, usageError("--to: " + err.Error())
+	}
+	if !begin.Before(end) {
+		return begin, end, usageError(fmt.Sprintf("--from %s is not before --to %s", begin.Format(time.RFC3339), end.Format(time.RFC3339)))
+	}
+	return begin.UTC(), end.UTC(), nil
+}
+
+func readReport(ctx context.Context, db *mongo.Database, begin, end time.Time, by []summary.Dimension) (*summary.Report, error) {
+	// Whole days are read from where they have been added up. Nothing is counted in the future: a day that has begun is a whole one.
+	const day = 24 * time.Hour
+	detail := reports.ByHour
+	if begin.Equal(begin.Truncate(day)) && (end.Equal(end.Truncate(day)) || !end.Before(time.Now().Add(-time.Second))) && !slices.Contains(by, summary.Hour) {
+		detail = reports.ByDay
+	}
+	rows, err := reports.New(db).Rows(ctx, begin, end, detail)
+	if err != nil {
+		return nil, err
+	}
+	var advertiser func(string) string
+	if slices.Contains(by, summary.Advertiser) {
+		if advertiser, err = advertisers(ctx, db); err != nil {
+			return nil, err
+		}
+	}
+	r := summary.Make(rows, by, advertiser)
+	r.From, r.To = begin, end
+	return r, nil
+}
+
+// advertisers says whose a line item is, as the catalogue says now: events name the line item only.
+func advertisers(ctx context.Context, db *mongo.Database) (func(string) string, error) {
+	c, _, err := mongostore.New(db).Load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read whose line items are: %w", err)
+	}
+	byCampaign := map[string]string{}
+	for i := range c.Campaigns {
+		byCampaign[c.Campaigns[i].ID] = c.Campaigns[i].Advertiser
+	}
+	byItem := map[string]string{}
+	for i := range c.LineItems {
+		byItem[c.LineItems[i].ID] = byCampaign[c.LineItems[i].Campaign]
+	}
+	return func(item string) string {
+		if a := byItem[item]; a != "" {
+			return a
+		}
+		return "(not in the catalogue: " + item + ")"
+	}, nil
+}
+
+// writeFile writes beside the file and renames: a full disk must not leave half a report under the name.
+func writeFile(path string, write func(io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".report-*")
+	if err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	defer os.Remove(f.Name())
+	err = write(f)
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Chmod(f.Name(), 0o644)
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
 }
 
 func moment(text string, def time.Time) (time.Time, error) {
@@ -81,89 +155,4 @@ func moment(text string, def time.Time) (time.Time, error) {
 		}
 	}
 	return time.Time{}, fmt.Errorf("%q is neither a day (2026-01-31) nor a time (2026-01-31T14:00:00Z)", text)
-}
-
-func addRow(lines map[[3]string]*line, r *ship.Row) {
-	k := [3]string{r.Placement, r.LineItem, r.Currency}
-	l := lines[k]
-	if l == nil {
-		l = &line{placement: r.Placement, item: r.LineItem, currency: r.Currency}
-		lines[k] = l
-	}
-	if r.Invalid {
-		l.bots += r.Count
-		return
-	}
-	switch r.Kind {
-	case "request":
-		l.requests += r.Count
-	case "fill":
-		l.fills += r.Count
-	case "no_fill":
-		l.noFills += r.Count
-	case "impression":
-		l.impressions += r.Count
-		l.cpmMicros += r.CPMMicros
-	case "viewable":
-		l.viewables += r.Count
-	case "click":
-		l.clicks += r.Count
-	}
-}
-
-var columns = []string{"placement", "line_item", "requests", "fills", "no_fills", "impressions", "viewables", "clicks", "invalid", "revenue_micros", "currency", "ecpm_micros", "ctr_percent", "viewable_percent"}
-
-func (l *line) cells() []string {
-	n := func(v int64) string { return strconv.FormatInt(v, 10) }
-	revenue, ecpm := "", ""
-	if l.item != "" {
-		revenue = n(l.cpmMicros / 1000)
-		if l.impressions > 0 {
-			ecpm = n(l.cpmMicros / l.impressions)
-		}
-	}
-	return []string{l.placement, l.item, n(l.requests), n(l.fills), n(l.noFills), n(l.impressions), n(l.viewables), n(l.clicks), n(l.bots),
-		revenue, l.currency, ecpm, percent(l.clicks, l.impressions), percent(l.viewables, l.impressions)}
-}
-
-func percent(part, whole int64) string {
-	if whole == 0 {
-		return ""
-	}
-	return strconv.FormatFloat(100*float64(part)/float64(whole), 'f', 2, 64)
-}
-
-func printCSV(out io.Writer, lines []*line) error {
-	w := csv.NewWriter(out)
-	w.Write(columns)
-	for _, l := range lines {
-		w.Write(l.cells())
-	}
-	w.Flush()
-	return w.Error()
-}
-
-func printTable(out io.Writer, lines []*line) error {
-	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	for _, row := range append([][]string{columns}, rowsOf(lines)...) {
-		for i, c := range row {
-			if c == "" {
-				c = "-"
-			}
-			if i > 0 {
-				fmt.Fprint(w, "\t")
-			}
-			fmt.Fprint(w, c)
-		}
-		fmt.Fprintln(w)
-	}
-	return w.Flush()
-}
-
-func rowsOf(lines []*line) [][]string {
-	out := make([][]string, len(lines))
-	for i, l := range lines {
-		out[i] = l.cells()
-	}
-	return out
 }

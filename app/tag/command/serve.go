@@ -27,6 +27,7 @@ import (
 	"patag/app/tag/privacy"
 	"patag/app/tag/redisproxy"
 	"patag/app/tag/refresh"
+	"patag/app/tag/reports"
 	"patag/app/tag/rtb"
 	"patag/app/tag/server"
 	"patag/app/tag/token"
@@ -42,6 +43,7 @@ type app struct {
 	redis    redis.Cmdable // nil without
 	journal  *journal.Journal
 	shipper  *ship.Shipper
+	compact  *reports.Compactor // nil without a store
 	refresh  *refresh.Refresher
 	freq     *frequency.Store
 	caps     *hardcap.Manager
@@ -139,7 +141,9 @@ func (a *app) build(ctx context.Context) error {
 			return err
 		}
 		a.closers = append(a.closers, closeDB)
-		a.shipper.Sink = mongostore.NewReports(db)
+		store := reports.New(db)
+		a.shipper.Sink = store
+		a.compact = &reports.Compactor{Store: store, Logger: a.log}
 		a.refresh.Source = mongostore.New(db)
 		a.refresh.File = filepath.Join(a.c.JournalDir, "catalogue.gz")
 	}
@@ -174,6 +178,9 @@ func (a *app) run(ctx context.Context, s streams) error {
 	var wg sync.WaitGroup
 	for _, run := range []func(context.Context){a.refresh.Run, a.freq.Run, a.caps.Run, a.live.Run, a.shipper.Run, a.flushTallies, a.watchFiles} {
 		wg.Go(func() { run(work) })
+	}
+	if a.compact != nil {
+		wg.Go(func() { a.compact.Run(work) })
 	}
 	failed := make(chan error, 2)
 	for srv, l := range map[*http.Server]net.Listener{main: traffic, admin: adminAt} {

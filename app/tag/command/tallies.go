@@ -9,6 +9,7 @@ import (
 	"patag/app/tag/counters"
 	"patag/app/tag/events"
 	"patag/app/tag/events/ship"
+	"patag/app/tag/reports/summary"
 	"patag/app/tag/server"
 )
 
@@ -95,11 +96,8 @@ func (a *app) admin() http.Handler {
 	mux.Handle("/", a.server.Admin(a.reg))
 	if t, ok := a.shipper.Sink.(*ship.Totals); ok {
 		mux.HandleFunc("GET /debug/report", func(w http.ResponseWriter, _ *http.Request) {
-			lines := map[[3]string]*line{}
-			for _, r := range t.Rows() {
-				addRow(lines, &r)
-			}
-			printTable(w, sortLines(lines))
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			summary.Make(t.Rows(), []summary.Dimension{summary.Placement, summary.LineItem, summary.Source}, nil).Table(w)
 		})
 	}
 	return mux
