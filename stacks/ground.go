@@ -2,6 +2,7 @@ package stacks
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -36,7 +37,7 @@ func standOn(ctx *pulumi.Context, s *config.Settings) (*ground, error) {
 	}
 	if s.Kind == config.Staging {
 		public, err := publicname.New(ctx, s.Stack, &publicname.Args{
-			Host: pulumi.Sprintf("%s.%s", s.Stack, out(outDomain)), Zone: out(outDNSZone), Labels: labels(ctx),
+			Host: pulumi.Sprintf("%s.staging.%s", strings.TrimPrefix(s.Stack, config.StagingPrefix), out(outDomain)), Zone: out(outDNSZone), Labels: ownLabels(ctx, s),
 		})
 		if err != nil {
 			return nil, err

@@ -3,6 +3,7 @@ package stacks
 import (
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -83,7 +84,7 @@ func kubernetesCluster(ctx *pulumi.Context, s *config.Settings, g *ground) (*clu
 		NetworkID: net.NetworkID, Subnetwork: net.SubnetworkID,
 		PodRangeName: pulumi.String(network.PodRangeName), ServiceRangeName: pulumi.String(network.ServiceRangeName),
 		MasterRange: pulumi.String(s.Ranges.Master), AuthorizedNetworks: s.Authorized,
-		ReleaseChannel: pulumi.String(s.ReleaseChannel), NodeServiceAccount: g.nodeAccount, Labels: labels(ctx),
+		ReleaseChannel: pulumi.String(s.ReleaseChannel), NodeServiceAccount: g.nodeAccount, Labels: ownLabels(ctx, s),
 	})
 	if err != nil {
 		return nil, nil, err
@@ -96,7 +97,7 @@ func kubernetesCluster(ctx *pulumi.Context, s *config.Settings, g *ground) (*clu
 	}{{poolStandard, s.Standard, false}, {poolHighCPU, s.HighCPU, true}} {
 		made, err := nodepool.New(ctx, pool.role, &nodepool.Args{
 			Cluster: c.Name, Within: c.GKE, Location: c.Location, Role: pool.role,
-			MachineType: pulumi.String(pool.shape.MachineType), Min: pool.shape.Min, Max: pool.shape.Max, Spot: pool.shape.Spot, Dedicated: pool.dedicated,
+			MachineType: pulumi.String(pool.shape.MachineType), Min: pool.shape.Min, Max: pool.shape.Max, Spot: pool.shape.Spot, Dedicated: pool.dedicated, Asleep: s.Asleep,
 			DiskSizeGB: s.DiskSizeGB, DiskType: pulumi.String(s.DiskType), ServiceAccount: g.nodeAccount, NodeTag: nodeTag,
 		})
 		if err != nil {
@@ -167,7 +168,15 @@ func export(ctx *pulumi.Context, s *config.Settings, g *ground, c *cluster.Clust
 		"demoURL":         pulumi.Sprintf("%s%s", base, demoPath),
 		"clusterURL":      pulumi.Sprintf("https://%s", c.Endpoint),
 		"engine":          pulumi.String(s.Engine),
+		"database":        pulumi.String(s.Database),
 	} {
 		ctx.Export(output, value)
+	}
+	if s.Kind == config.Staging {
+		ctx.Export("owner", pulumi.String(s.Owner))
+		ctx.Export("asleep", pulumi.Bool(s.Asleep))
+		if !s.ExpiresAt.IsZero() {
+			ctx.Export("expiresAt", pulumi.String(s.ExpiresAt.Format(time.RFC3339)))
+		}
 	}
 }

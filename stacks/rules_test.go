@@ -121,7 +121,7 @@ func TestPools(t *testing.T) {
 		standard, highCPU string // machine type, initial and minimum, maximum, spot
 	}{
 		"production": {mustRun(t, "production", config.FerretDB, nil), "n1-standard-1 3 3 6 false", "n1-highcpu-2 2 2 10 false"},
-		"staging":    {mustRun(t, "staging-acme", config.FerretDB, nil), "n1-standard-1 2 2 4 true", "n1-highcpu-2 1 1 3 true"},
+		"staging":    {mustRun(t, "staging-acme", config.FerretDB, nil), "n1-standard-1 2 2 4 true", "n1-highcpu-2 2 2 3 true"},
 		"chosen": {mustRun(t, "production", config.FerretDB, map[string]string{"patag:highCpuMachineType": "n2-highcpu-4", "patag:highCpuMin": "4", "patag:highCpuSpot": "true"}),
 			"n1-standard-1 3 3 6 false", "n2-highcpu-4 4 4 10 true"},
 	} {
@@ -211,7 +211,7 @@ func TestAddress(t *testing.T) {
 	}
 	staging := mustRun(t, "staging-acme", config.FerretDB, nil)
 	record := staging.One(t, "gcp:dns/recordSet:RecordSet", "staging-acme")
-	if got, want := record.At("name"), "staging-acme.patag.example.com."; got != want {
+	if got, want := record.At("name"), "acme.staging.patag.example.com."; got != want {
 		t.Errorf("the staging's record is %v, want %s", got, want)
 	}
 	ingress := staging.One(t, "kubernetes:networking.k8s.io/v1:Ingress", "edge")

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	pulumiconfig "github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
@@ -64,4 +65,20 @@ func givenSecrets(ctx *pulumi.Context) secrets.Given {
 // labels are on every resource that takes some, so that a bill and a sweep can tell stacks apart.
 func labels(ctx *pulumi.Context) pulumi.StringMap {
 	return pulumi.StringMap{"app": pulumi.String("patag"), "stack": pulumi.String(ctx.Stack())}
+}
+
+// LabelTime is how a time is written in a label, which knows neither colons nor capitals.
+const LabelTime = "20060102t150405z"
+
+// ownLabels are the labels of a platform: a staging's say too whose it is and until when.
+func ownLabels(ctx *pulumi.Context, s *config.Settings) pulumi.StringMap {
+	all := labels(ctx)
+	if s.Kind == config.Staging {
+		all["owner"] = pulumi.String(s.Owner)
+		all["project"] = pulumi.String(strings.TrimPrefix(s.Stack, config.StagingPrefix))
+		if !s.ExpiresAt.IsZero() {
+			all["expires-at"] = pulumi.String(s.ExpiresAt.Format(LabelTime))
+		}
+	}
+	return all
 }

@@ -25,6 +25,8 @@ type Args struct {
 	// Min is the initial size too.
 	Min, Max int
 	Spot     bool
+	// Asleep is no nodes at all, and no autoscaler that would make some for the pods that wait.
+	Asleep bool
 	// Dedicated keeps away pods that do not tolerate the taint Label=Role:NoSchedule.
 	Dedicated      bool
 	DiskSizeGB     int
@@ -89,18 +91,22 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if taints != nil { // a nil array is not an absent one to Pulumi
 		node.Taints = taints
 	}
-	var err error
-	p.NodePool, err = container.NewNodePool(ctx, name, &container.NodePoolArgs{
+	pool := &container.NodePoolArgs{
 		Cluster:          args.Cluster,
 		Location:         args.Location.ToStringOutput().ToStringPtrOutput(),
 		InitialNodeCount: pulumi.Int(args.Min),
-		Autoscaling: &container.NodePoolAutoscalingArgs{
-			MinNodeCount: pulumi.Int(args.Min), MaxNodeCount: pulumi.Int(args.Max),
-		},
-		Management:      &container.NodePoolManagementArgs{AutoRepair: pulumi.Bool(true), AutoUpgrade: pulumi.Bool(true)},
-		UpgradeSettings: &container.NodePoolUpgradeSettingsArgs{MaxSurge: pulumi.Int(1), MaxUnavailable: pulumi.Int(0)},
-		NodeConfig:      node,
-	}, pulumi.Parent(p), pulumi.DeletedWith(args.Within),
+		Management:       &container.NodePoolManagementArgs{AutoRepair: pulumi.Bool(true), AutoUpgrade: pulumi.Bool(true)},
+		UpgradeSettings:  &container.NodePoolUpgradeSettingsArgs{MaxSurge: pulumi.Int(1), MaxUnavailable: pulumi.Int(0)},
+		NodeConfig:       node,
+	}
+	// Never both: a count that the program holds and an autoscaler would take turns in changing the pool.
+	if args.Asleep {
+		pool.NodeCount = pulumi.Int(0)
+	} else {
+		pool.Autoscaling = &container.NodePoolAutoscalingArgs{MinNodeCount: pulumi.Int(args.Min), MaxNodeCount: pulumi.Int(args.Max)}
+	}
+	var err error
+	p.NodePool, err = container.NewNodePool(ctx, name, pool, pulumi.Parent(p), pulumi.DeletedWith(args.Within),
 		// It follows Min, and a change of it would replace the pool; the autoscaler sees to Min.
 		pulumi.IgnoreChanges([]string{"initialNodeCount"}),
 		pulumi.Timeouts(&pulumi.CustomTimeouts{Create: "40m", Update: "60m", Delete: "40m"}))

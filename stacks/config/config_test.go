@@ -112,7 +112,7 @@ func TestDefaults(t *testing.T) {
 		v := reflect.ValueOf(*production).Field(i)
 		empty := map[string]bool{ // the foundation's, and what has no value unless it is given
 			"Domain": true, "HostLabel": true, "AlertEmail": true, "Repository": true, "BackupLocation": true, "BackupRetentionDays": true,
-			"BackupVersionDays": true, "FoundationStack": true, "Foundation": true, "zone": true, "Restore": true,
+			"BackupVersionDays": true, "FoundationStack": true, "Foundation": true, "zone": true, "Restore": true, "Owner": true, "ExpiresAt": true, "Asleep": true,
 		}[f.Name]
 		if v.IsZero() != empty {
 			t.Errorf("%s of a production with defaults is %v", f.Name, v)

@@ -4,6 +4,8 @@
 // docs/configuration.md is generated from the table.
 package config
 
+import "time"
+
 // Namespace is the namespace of the keys: patag:<key>.
 const Namespace = "patag"
 
@@ -18,6 +20,9 @@ const (
 	LoadTest   Kind = "loadtest"
 	Operations Kind = "operations"
 )
+
+// StagingPrefix begins the name of every stack of kind staging; the rest is the project it is for.
+const StagingPrefix = "staging-"
 
 // Kinds lists the kinds in the order in which they are documented.
 func Kinds() []Kind { return []Kind{Foundation, Production, Staging, LoadTest, Operations} }
@@ -87,6 +92,11 @@ type Settings struct {
 	PublicURL       string
 	Monitoring      bool
 	ProtectData     bool
+
+	// staging
+	Owner     string
+	ExpiresAt time.Time
+	Asleep    bool
 }
 
 // Ranges are the address ranges of a stack's network.

@@ -36,11 +36,12 @@ var (
 	everywhere   = Kinds()
 	inFoundation = []Kind{Foundation}
 	inPlatform   = []Kind{Production, Staging}
+	inStaging    = []Kind{Staging}
 )
 
 // Keys is the table: every key of the namespace, grouped as it is read.
 func Keys() []Key {
-	return slices.Concat(generalKeys(), foundationKeys(), secretKeys(), clusterKeys(), poolKeys(), dataKeys(), tagKeys())
+	return slices.Concat(generalKeys(), foundationKeys(), secretKeys(), clusterKeys(), poolKeys(), dataKeys(), tagKeys(), stagingKeys())
 }
 
 func generalKeys() []Key {
@@ -137,14 +138,14 @@ func poolKeys() []Key {
 	}{
 		{"standard", "data tier and admin", "n1-standard-1", map[Kind]string{Production: "3", Staging: "2"}, map[Kind]string{Production: "6", Staging: "4"},
 			func(s *Settings) *Pool { return &s.Standard }},
-		{"highCpu", "tag servers", "n1-highcpu-2", map[Kind]string{Production: "2", Staging: "1"}, map[Kind]string{Production: "10", Staging: "3"},
+		{"highCpu", "tag servers", "n1-highcpu-2", map[Kind]string{Production: "2", Staging: "2"}, map[Kind]string{Production: "10", Staging: "3"},
 			func(s *Settings) *Pool { return &s.HighCPU }},
 	} {
 		minimum := "the smallest size of the pool per zone"
 		if p.prefix == "standard" {
 			minimum += "; in production one node for each of the three members of Redis and MongoDB"
 		} else {
-			minimum += "; in production two, so that one may fail"
+			minimum += "; two, so that one may fail or be taken away"
 		}
 		keys = append(keys,
 			Key{Name: p.prefix + "MachineType", Type: "string", Kinds: inPlatform, Default: p.machine, Rule: "a machine type such as n1-standard-2",
@@ -219,5 +220,19 @@ func tagKeys() []Key {
 		{Name: "publicURL", Type: "string", Kinds: inPlatform, Default: "address", Rule: "address, host",
 			Reason: "how the outputs adURL and demoURL name the service: by address over HTTP, which works at once, or by host over HTTPS, once its DNS zone is delegated and its certificate issued",
 			set:    text(func(s *Settings) *string { return &s.PublicURL }, oneOf("address", "host"))},
+	}
+}
+
+func stagingKeys() []Key {
+	return []Key{
+		{Name: "owner", Type: "string", Kinds: inStaging, Default: "nobody", Rule: "up to 63 lower-case letters, digits, hyphens and underscores",
+			Reason: "who asked for the staging, as a label on what it costs; `patag staging create` sets it",
+			set:    text(func(s *Settings) *string { return &s.Owner }, matching(`^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$`, "up to 63 lower-case letters, digits, hyphens and underscores, as Google's labels are"))},
+		{Name: "expiresAt", Type: "string", Kinds: inStaging, Default: "", Rule: "a time in RFC 3339, such as 2026-12-31T18:00:00Z",
+			Reason: "when `patag staging reap` takes the staging down; without one it is never reaped, and the policies refuse it",
+			set:    expiry},
+		{Name: "asleep", Type: "bool", Kinds: inStaging, Default: "false", Rule: "true, false",
+			Reason: "no nodes: the pools are scaled to zero, disks and addresses stay. `patag staging sleep` and `wake` set it",
+			set:    boolean(func(s *Settings) *bool { return &s.Asleep })},
 	}
 }

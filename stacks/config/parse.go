@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // check judges a text; nil: every text will do.
@@ -254,6 +255,15 @@ func mongodbImage(s *Settings, raw string) error {
 	if s.Images.MongoDB == "" {
 		s.Images.MongoDB = raw
 	}
+	return nil
+}
+
+func expiry(s *Settings, raw string) error {
+	at, err := time.Parse(time.RFC3339, raw)
+	if err != nil {
+		return errors.New("it must be a time in RFC 3339, such as 2026-12-31T18:00:00Z")
+	}
+	s.ExpiresAt = at.UTC()
 	return nil
 }
 

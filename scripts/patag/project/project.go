@@ -104,7 +104,7 @@ func (p Project) Stacks() []string {
 }
 
 // StagingPrefix begins the name of every stack of kind staging; the rest is the project it is for.
-const StagingPrefix = "staging-"
+const StagingPrefix = config.StagingPrefix
 
 // Names end up in resource names, the shortest of which has 30 characters.
 var stackName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$`)
