@@ -42,7 +42,6 @@ type Package struct {
 
 // Packages are all of them.
 var Packages = []Package{
-	{"binutils", nil, "reads library names in the tests of images"},
 	{"ca-certificates", nil, "certificate authorities, to download modules"},
 	{"containerd", []string{"containerd", "ctr", "containerd-shim-runc-v2"}, "container runtime of the nodes"},
 	{"containernetworking-plugins", []string{"/usr/lib/cni/ptp", "/usr/lib/cni/bridge", "/usr/lib/cni/host-local"}, "pod networks"},
