@@ -23,7 +23,7 @@ type builder struct {
 	// byPlacement has the items that may show in a placement, in the catalogue's order.
 	byPlacement [][]*booked
 	shapes      map[string]int
-	fits        map[fitKey]fit
+	key         []byte            // scratch of shape
 	words       map[string][]byte // of creatives' texts, by id
 }
 
@@ -38,6 +38,7 @@ type booked struct {
 	advertiser *advertiser
 	paused     bool
 	creatives  []WeightedCreative
+	fit        fit
 }
 
 // Compile validates a catalogue and compiles it. The error is catalogue.Problems when the documents are at fault: then there
@@ -97,7 +98,6 @@ func newBuilder(c *catalogue.Catalogue, version int64, now time.Time) *builder {
 		deals:       make(map[string][]*Deal),
 		byPlacement: make([][]*booked, len(c.Placements)),
 		shapes:      make(map[string]int),
-		fits:        make(map[fitKey]fit),
 		words:       make(map[string][]byte),
 	}
 	// Placements exist before their waterfalls: line items point at them by index.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"net/url"
 	"strings"
 
 	"patag/app/tag/catalogue"
@@ -30,6 +31,9 @@ const clickHole = "https://click.invalid/hole"
 func compileCreative(doc *catalogue.Creative) (*Creative, error) {
 	c := &Creative{ID: doc.ID, Advertiser: doc.Advertiser, Landing: doc.Landing, Format: doc.Format, Size: doc.Size,
 		Categories: ParseCategories(doc.Categories)}
+	if u, err := url.Parse(doc.Landing); err == nil {
+		c.host = u.Hostname()
+	}
 	switch doc.Format {
 	case catalogue.Native:
 		var err error

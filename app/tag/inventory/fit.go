@@ -1,43 +1,42 @@
 package inventory
 
 import (
-	"fmt"
-	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"patag/app/tag/catalogue"
 )
 
-// fitKey is a line item and what all placements of one publisher, format and sizes share: with many placements the same question
-// comes thousands of times.
-type fitKey struct {
-	booked *booked
-	shape  int
-}
-
+// fit is which creatives of a line item show in placements of one publisher, format and sizes. Each item remembers its last: a site's
+// placements follow each other, so the same question comes again and again.
 type fit struct {
+	shape     int // 0 before the first
 	creatives []WeightedCreative
 	bar       Bar // that bars the item from all such placements
 }
 
 func (b *builder) shape(p *Placement) int {
-	key := fmt.Sprint(p.Publisher, p.Format, p.Sizes)
-	id, ok := b.shapes[key]
+	key := append(append(append(b.key[:0], p.Publisher...), ' '), p.Format...)
+	for _, s := range p.Sizes {
+		key = strconv.AppendInt(append(key, ' '), int64(s.Width), 10)
+		key = strconv.AppendInt(append(key, 'x'), int64(s.Height), 10)
+	}
+	b.key = key
+	id, ok := b.shapes[string(key)]
 	if !ok {
-		id = len(b.shapes)
-		b.shapes[key] = id
+		id = len(b.shapes) + 1
+		b.shapes[string(key)] = id
 	}
 	return id
 }
 
 func (b *builder) candidate(bk *booked, p *Placement, shape int, floor int64) Candidate {
-	key := fitKey{bk, shape}
-	f, ok := b.fits[key]
-	if !ok {
-		f = b.fit(bk, p)
-		b.fits[key] = f
+	if bk.fit.shape != shape {
+		bk.fit = b.fit(bk, p)
+		bk.fit.shape = shape
 	}
+	f := &bk.fit
 	c := Candidate{Item: bk.item, Creatives: f.creatives, Barred: f.bar}
 	if bk.paused {
 		c.Barred = BarPaused
@@ -63,7 +62,7 @@ func (b *builder) fit(bk *booked, p *Placement) fit {
 	doc := catalogue.Placement{Format: p.Format, Sizes: p.Sizes}
 	var f fit
 	blocked := NotBarred
-	for _, w := range bk.creatives {
+	for i, w := range bk.creatives {
 		cr := catalogue.Creative{Format: w.Creative.Format, Size: w.Creative.Size}
 		if !cr.Fits(&doc) {
 			continue
@@ -72,6 +71,10 @@ func (b *builder) fit(bk *booked, p *Placement) fit {
 			if blocked == NotBarred {
 				blocked = bar
 			}
+			continue
+		}
+		if len(f.creatives) == i { // none left out so far: a view of the item's own list
+			f.creatives = bk.creatives[: i+1 : i+1]
 			continue
 		}
 		f.creatives = append(f.creatives, w)
@@ -88,7 +91,7 @@ func (b *builder) block(s *Safety, bk *booked, c *Creative) Bar {
 		if s.Domain(bk.advertiser.Domain) {
 			return BarPublisher
 		}
-		if u, err := url.Parse(c.Landing); err == nil && s.Domain(u.Hostname()) {
+		if s.Domain(c.host) {
 			return BarPublisher
 		}
 	}

@@ -192,30 +192,29 @@ type WeightedCreative struct {
 	Weight   uint32
 }
 
-// Item is a line item.
+// Item is a line item. What every decision looks at comes first: it shares cache lines.
 type Item struct {
-	ID, Campaign, Advertiser string
-	Tier                     catalogue.Tier
-	// CPM as booked, and in micros of the snapshot's currency for comparing.
-	CPM        catalogue.Money
+	// BaseMicros is CPM in micros of the snapshot's currency, for comparing.
 	BaseMicros int64
 	Weight     uint32
 	Flights    []Flight // sorted by start; none means always
-	Targeting  Targeting
 	Frequency  []FrequencyCap
-	// MaxImpressions is the hard cap, 0 for none; CapIndex is its place in Snapshot.Capped, -1 for none.
-	MaxImpressions int64
-	CapIndex       int
-	// MaxClicks and BudgetMicros (of the snapshot's currency) end delivery once they are reported used up; 0 for none. Goal is nil
-	// without one. GoalIndex is the place in Snapshot.Goals of an item that has any of the three, -1 for none.
-	MaxClicks    int64
-	BudgetMicros int64
-	Goal         *Goal
-	GoalIndex    int
 	// Groups are exclusion groups by number.
 	Groups []uint32
 	// Avoid is pages that the advertiser keeps off; nil for none.
 	Avoid *Avoid
+	// CapIndex is the place in Snapshot.Capped of an item with a hard cap, GoalIndex that in Snapshot.Goals of one with a goal, a budget
+	// or a limit on clicks; -1 for none.
+	CapIndex, GoalIndex int
+	Targeting           Targeting
+
+	ID, Campaign, Advertiser string
+	Tier                     catalogue.Tier
+	CPM                      catalogue.Money // as booked
+	// MaxImpressions is the hard cap; MaxClicks and BudgetMicros (of the snapshot's currency) end delivery once they are reported used
+	// up; 0 for none. Goal is nil without one.
+	MaxImpressions, MaxClicks, BudgetMicros int64
+	Goal                                    *Goal
 }
 
 // Goal is what is to be delivered by the end of the flights: one of the three is not 0.
@@ -258,4 +257,6 @@ type Creative struct {
 	Markup, MarkupJSON [][]byte
 	// NativeJSON is the object of native assets; nil for display.
 	NativeJSON []byte
+
+	host string // of Landing
 }
