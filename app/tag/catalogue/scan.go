@@ -225,10 +225,12 @@ func (s *scanner) mentions(field, at, text string) {
 	}
 }
 
+var browsers = strings.NewReplacer("\t", "", "\n", "", "\r", "", `\`, "/")
+
 // clean is a URL as browsers read it: without leading blanks, tabs and line ends, with slashes for backslashes.
 func clean(raw string) string {
 	raw = strings.TrimLeftFunc(raw, func(r rune) bool { return r <= ' ' })
-	return strings.NewReplacer("\t", "", "\n", "", "\r", "", `\`, "/").Replace(raw)
+	return browsers.Replace(raw)
 }
 
 // hostOf is the host of an absolute or scheme-relative URL, "" if there is none.

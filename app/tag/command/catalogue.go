@@ -3,7 +3,6 @@ package command
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"patag/app/tag/catalogue"
+	"patag/app/tag/catalogue/generate"
 	"patag/app/tag/catalogue/mongostore"
 	"patag/app/tag/demo"
 	"patag/app/tag/inventory"
@@ -24,9 +24,11 @@ func catalogueCommand(ctx context.Context, args []string, s streams) error {
 	}
 	switch verb {
 	case "validate", "import", "export":
+	case "generate":
+		return generateFile(args, s)
 	default:
 		fmt.Fprint(s.err, usage)
-		return usageError(fmt.Sprintf("catalogue %q: use validate, import or export", verb))
+		return usageError(fmt.Sprintf("catalogue %q: use validate, import, export or generate", verb))
 	}
 	f := flag.NewFlagSet("tag catalogue "+verb, flag.ContinueOnError)
 	uri := f.String("mongo-uri", os.Getenv("TAG_MONGO_URI"), "the store (TAG_MONGO_URI)")
@@ -101,7 +103,8 @@ func read(file string, useDemo bool, s streams) (*catalogue.Catalogue, error) {
 }
 
 func contents(c *catalogue.Catalogue) string {
-	return fmt.Sprintf("%d placements, %d line items, %d creatives of %d advertisers", len(c.Placements), len(c.LineItems), len(c.Creatives), len(c.Advertisers))
+	return fmt.Sprintf("%d placements, %d line items, %d creatives of %d advertisers, %d demand sources, %d deals",
+		len(c.Placements), len(c.LineItems), len(c.Creatives), len(c.Advertisers), len(c.DemandSources), len(c.Deals))
 }
 
 func importFile(ctx context.Context, file string, useDemo bool, uri string, wait time.Duration, s streams) error {
@@ -120,6 +123,9 @@ func importFile(ctx context.Context, file string, useDemo bool, uri string, wait
 	r, err := mongostore.New(db).Import(ctx, c)
 	if err != nil {
 		return err
+	}
+	if r.NoValidators {
+		fmt.Fprintln(s.err, "tag: the store has no validators (FerretDB 1 has none): documents are checked by this program alone")
 	}
 	if r.Unchanged {
 		fmt.Fprintf(s.out, "unchanged: the store holds this catalogue as version %d\n", r.Version)
@@ -154,36 +160,77 @@ func export(ctx context.Context, file, uri string, s streams) error {
 	if err != nil {
 		return err
 	}
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(c); err != nil {
-		return fmt.Errorf("encode the catalogue: %w", err)
-	}
-	if file == "-" {
-		_, err = s.out.Write(out.Bytes())
+	return write(c, file, fmt.Sprintf("exported version %d", version), s)
+}
+
+func generateFile(args []string, s streams) error {
+	f := flag.NewFlagSet("tag catalogue generate", flag.ContinueOnError)
+	start := f.String("start", "2026-01-01", "day around which flights lie; most last for a year after it")
+	var o generate.Options
+	f.IntVar(&o.Placements, "placements", 1000, "how many placements")
+	f.IntVar(&o.Candidates, "candidates", 10, "line items of each placement, the house ad among them")
+	f.Uint64Var(&o.Seed, "seed", 1, "of all choices: the same seed makes the same file")
+	f.IntVar(&o.Sources, "sources", 3, "demand sources of kind openrtb; 0 for no auctions")
+	f.IntVar(&o.Tags, "tags", 2, "demand sources of kind tag; 0 for no tag steps")
+	f.StringVar(&o.Endpoint, "endpoint", "", "of all bidders; default: hosts that do not exist")
+	files, err := parseMixed(f, args, s)
+	if err != nil {
 		return err
 	}
-	// Beside the file and renamed: a full disk must not leave half a catalogue under the name.
-	f, err := os.CreateTemp(filepath.Dir(file), ".export-*")
+	if len(files) > 1 {
+		return usageError("catalogue generate writes one FILE (default - )")
+	}
+	file := "-"
+	if len(files) == 1 {
+		file = files[0]
+	}
+	if o.Start, err = time.Parse(time.DateOnly, *start); err != nil {
+		return usageError(fmt.Sprintf("--start: %q is no day such as 2026-01-01", *start))
+	}
+	c, err := generate.Generate(o)
+	if err != nil {
+		return usageError(err.Error())
+	}
+	if err := catalogue.Check(c); err != nil { // an endpoint may be none
+		return err
+	}
+	return write(c, file, "generated", s)
+}
+
+// write writes a catalogue to a file, or to standard output for -, and then says nothing beside it.
+func write(c *catalogue.Catalogue, file, done string, s streams) error {
+	if file == "-" {
+		return catalogue.Write(s.out, c)
+	}
+	if err := replace(file, func(w io.Writer) error { return catalogue.Write(w, c) }); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "%s: %s\n", done, summary(c))
+	return nil
+}
+
+// replace writes beside the file and renames: a full disk must not leave half a catalogue under the name.
+func replace(file string, fill func(io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(file), ".catalogue-*")
 	if err != nil {
 		return fmt.Errorf("write the catalogue: %w", err)
 	}
 	defer os.Remove(f.Name())
-	_, err = f.Write(out.Bytes())
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
+	err = fill(f)
+	if err == nil {
+		err = f.Chmod(0o644)
 	}
 	if err == nil {
-		err = os.Chmod(f.Name(), 0o644)
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
 	}
 	if err == nil {
 		err = os.Rename(f.Name(), file)
 	}
 	if err != nil {
-		return fmt.Errorf("write the catalogue: %w", err)
+		return fmt.Errorf("write the catalogue to %s: %w", file, err)
 	}
-	fmt.Fprintf(s.out, "exported version %d: %s\n", version, contents(c))
 	return nil
 }

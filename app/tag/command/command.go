@@ -5,6 +5,7 @@
 //	tag catalogue validate FILE                 check a catalogue file
 //	tag catalogue import FILE | --demo          make the store hold exactly this catalogue
 //	tag catalogue export FILE                   write the store's catalogue
+//	tag catalogue generate FILE --placements N  make a catalogue for tests
 //	tag report [--from T] [--to T] [--by …]     print what was counted
 //	tag preview --placement P …                 sign a link that shows why a placement shows what it shows
 //
@@ -37,6 +38,7 @@ const usage = `usage:
   tag catalogue validate FILE                  check a catalogue file
   tag catalogue import FILE|--demo [flags]     make the store hold exactly this catalogue
   tag catalogue export FILE [flags]            write the store's catalogue to a file
+  tag catalogue generate [FILE] [flags]        make a catalogue of any size for tests
   tag report [flags]                           print what was counted
   tag preview --placement P [flags]            print a link that shows why a placement shows what it shows
 Each takes -h for its flags; FILE may be -.

@@ -40,6 +40,7 @@ func (s *Store) Import(ctx context.Context, c *catalogue.Catalogue) (Result, err
 	}
 	r := Result{Version: w.before.Version}
 	again := func(err error) (Result, error) {
+		w.abandon(ctx)
 		return Result{}, fmt.Errorf("%w; servers keep the catalogue they have: import again", err)
 	}
 	for _, coll := range collections(c) {
@@ -129,6 +130,14 @@ func (w *writer) renew(ctx context.Context) error {
 	}
 	w.renewed = now
 	return nil
+}
+
+// abandon lets the next import take over at once. The mark stays, so that nobody reads what is half written.
+func (w *writer) abandon(ctx context.Context) {
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	// Without an answer the mark runs out by itself.
+	_, _ = w.store.meta().UpdateOne(end, w.mine(), bson.D{{Key: "$set", Value: bson.D{{Key: "writingUntil", Value: time.Now().UTC()}}}})
 }
 
 // finish takes the mark away and sets the version.

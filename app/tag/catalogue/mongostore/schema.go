@@ -61,15 +61,12 @@ func (d documents[T]) ensure(ctx context.Context, db *mongo.Database, r *Result)
 			return fmt.Errorf("set the validator of %s: %w", d.name, err)
 		}
 	}
-	if len(d.indexes) == 0 {
-		return nil
-	}
-	models := make([]mongo.IndexModel, len(d.indexes))
-	for i, field := range d.indexes {
-		models[i] = mongo.IndexModel{Keys: bson.D{{Key: field, Value: 1}}, Options: options.Index().SetName(field)}
-	}
-	if _, err := db.Collection(d.name).Indexes().CreateMany(ctx, models); err != nil {
-		return fmt.Errorf("ensure the indexes of %s: %w", d.name, err)
+	// One by one: FerretDB 1.24 drops the connection when two are asked for at once.
+	for _, field := range d.indexes {
+		index := mongo.IndexModel{Keys: bson.D{{Key: field, Value: 1}}, Options: options.Index().SetName(field)}
+		if _, err := db.Collection(d.name).Indexes().CreateOne(ctx, index); err != nil {
+			return fmt.Errorf("ensure the index of %s by %s: %w", d.name, field, err)
+		}
 	}
 	return nil
 }
