@@ -92,9 +92,13 @@ func (s *Server) Handler() http.Handler {
 		if r.ContentLength != 0 {
 			r.Body = http.MaxBytesReader(w, r.Body, max(at.body, 1))
 		}
-		shed := s.inFlight.Add(1) > int64(s.o.MaxInFlight)
+		n := s.inFlight.Add(1)
 		defer s.inFlight.Add(-1)
-		at.serve(w, r, shed)
+		if n > s.hardLimit() { // before a body is read: a slow one would hold its place for seconds
+			s.refuse(w)
+			return
+		}
+		at.serve(w, r, n > int64(s.o.MaxInFlight))
 	})
 }
 

@@ -51,14 +51,13 @@ func unconditional(c *inventory.Candidate) bool {
 		it.Avoid == nil && len(it.Groups) == 0 && reflect.ValueOf(it.Targeting).IsZero()
 }
 
-// maxShedding bounds answers with house ads beyond MaxInFlight, as a share of it; above, requests are refused.
-const maxShedding = 4 // a quarter
+// hardLimit is up to how many requests at a time ads are house ads; above, everything is refused.
+func (s *Server) hardLimit() int64 { return int64(s.o.MaxInFlight + max(s.o.MaxInFlight/4, 1)) }
 
 // shedding decides without deciding. ok is false when not even a house ad can be had.
 func (s *Server) shedding(st *State, p *inventory.Placement, now time.Time) (d decision.Decision, ok bool) {
-	limit := int64(s.o.MaxInFlight + max(s.o.MaxInFlight/maxShedding, 1))
 	h := st.houses[p.Index]
-	if s.inFlight.Load() > limit || h.candidate == nil || !h.candidate.Item.InFlight(now.Unix()) {
+	if h.candidate == nil || !h.candidate.Item.InFlight(now.Unix()) {
 		return d, false
 	}
 	return decision.Decision{

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,12 +22,15 @@ import (
 
 // bidder answers every auction with one bid.
 type bidder struct {
+	mu      sync.Mutex
 	answer  decision.Answer
 	asked   []*decision.Request
 	settled []decision.Reason
 }
 
 func (b *bidder) Ask(_ context.Context, r *decision.Request, step *inventory.Step) []decision.Answer {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.asked = append(b.asked, r)
 	a := b.answer
 	a.Source = step.Sources[0]
@@ -34,6 +38,8 @@ func (b *bidder) Ask(_ context.Context, r *decision.Request, step *inventory.Ste
 }
 
 func (b *bidder) Settle(_ *decision.Request, _ *inventory.Step, _ []decision.Answer, outcomes []decision.Reason) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.settled = append(b.settled, outcomes...)
 }
 
