@@ -205,7 +205,7 @@ func write(c *catalogue.Catalogue, file, done string, s streams) error {
 	if err := replace(file, func(w io.Writer) error { return catalogue.Write(w, c) }); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "%s: %s\n", done, summary(c))
+	fmt.Fprintf(s.out, "%s: %s\n", done, contents(c))
 	return nil
 }
 
