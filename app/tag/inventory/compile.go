@@ -22,9 +22,13 @@ type builder struct {
 	deals       map[string][]*Deal // by placement
 	// byPlacement has the items that may show in a placement, in the catalogue's order.
 	byPlacement [][]*booked
-	shapes      map[string]int
-	key         []byte            // scratch of shape
-	words       map[string][]byte // of creatives' texts, by id
+	// What a decision walks lies side by side in memory, as it is walked.
+	steps      arena[Step]
+	groups     arena[Group]
+	candidates arena[Candidate]
+	shapes     map[string]int
+	key        []byte            // scratch of shape
+	words      map[string][]byte // of creatives' texts, by id
 }
 
 type advertiser struct {
@@ -273,4 +277,18 @@ func weight(w int) uint32 {
 		return 1
 	}
 	return uint32(w)
+}
+
+// arena hands out parts of large arrays: a snapshot lives and dies as a whole.
+type arena[T any] struct{ left []T }
+
+const arenaSize = 4096
+
+func (a *arena[T]) take(n int) []T {
+	if n > len(a.left) {
+		a.left = make([]T, max(n, arenaSize))
+	}
+	out := a.left[:n:n]
+	a.left = a.left[n:]
+	return out
 }

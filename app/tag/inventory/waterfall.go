@@ -47,7 +47,7 @@ func (b *builder) experiment(p *Placement, shape int, doc *catalogue.Experiment)
 func (b *builder) waterfall(w *Waterfall, p *Placement, shape int, docs []catalogue.Step, order catalogue.Order) error {
 	w.Placement, w.Index = p, len(b.s.Waterfalls)
 	b.s.Waterfalls = append(b.s.Waterfalls, w)
-	w.Steps = make([]Step, len(docs))
+	w.Steps = b.steps.take(len(docs))
 	for i := range docs {
 		doc, out := &docs[i], &w.Steps[i]
 		out.Kind = doc.Kind
@@ -63,7 +63,9 @@ func (b *builder) waterfall(w *Waterfall, p *Placement, shape int, docs []catalo
 			}
 			continue
 		}
-		for _, tier := range tiersOf(doc) {
+		tiers := tiersOf(doc)
+		out.Groups = b.groups.take(len(tiers))[:0]
+		for _, tier := range tiers {
 			if g := b.group(w, shape, tier, out.FloorMicros); len(g.Candidates) > 0 {
 				out.Groups = append(out.Groups, g)
 			}
@@ -131,7 +133,7 @@ func (b *builder) group(w *Waterfall, shape int, tier catalogue.Tier, floor int6
 	if n == 0 {
 		return g
 	}
-	g.Candidates = make([]Candidate, 0, n)
+	g.Candidates = b.candidates.take(n)[:0]
 	for _, bk := range items {
 		if bk.item.Tier == tier {
 			g.Candidates = append(g.Candidates, b.candidate(bk, p, shape, floor))
