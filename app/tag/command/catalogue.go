@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -33,6 +32,7 @@ func catalogueCommand(ctx context.Context, args []string, s streams) error {
 	f := flag.NewFlagSet("tag catalogue "+verb, flag.ContinueOnError)
 	uri := f.String("mongo-uri", os.Getenv("TAG_MONGO_URI"), "the store (TAG_MONGO_URI)")
 	useDemo := f.Bool("demo", false, "the embedded demo catalogue instead of a file")
+	bidder := f.String("bidder", "", "with --demo: endpoint of the demo bidder, such as http://bidder.app.svc:8080/bid")
 	wait := f.Duration("wait", 0, "how long to wait for the store to answer")
 	files, err := parseMixed(f, args, s)
 	if err != nil {
@@ -41,10 +41,14 @@ func catalogueCommand(ctx context.Context, args []string, s streams) error {
 	if len(files) > 1 || len(files) == 1 && *useDemo || len(files) == 0 && !*useDemo {
 		return usageError(fmt.Sprintf("catalogue %s needs one FILE (or - ; or --demo for import and validate)", verb))
 	}
+	if *bidder != "" && !*useDemo {
+		return usageError("--bidder goes with --demo; in a file, set the endpoint of the demand source")
+	}
 	file := ""
 	if len(files) == 1 {
 		file = files[0]
 	}
+	from := origin{file, *useDemo, *bidder}
 	switch verb {
 	case "export":
 		if *useDemo {
@@ -52,14 +56,14 @@ func catalogueCommand(ctx context.Context, args []string, s streams) error {
 		}
 		return export(ctx, file, *uri, s)
 	case "validate":
-		c, err := read(file, *useDemo, s)
+		c, err := from.read(s)
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(s.out, "valid: %s\n", contents(c))
 		return nil
 	}
-	return importFile(ctx, file, *useDemo, *uri, *wait, s)
+	return importFile(ctx, from, *uri, *wait, s)
 }
 
 // parseMixed lets flags stand before and after other arguments, which it returns.
@@ -76,22 +80,15 @@ func parseMixed(f *flag.FlagSet, args []string, s streams) ([]string, error) {
 	}
 }
 
-func read(file string, useDemo bool, s streams) (*catalogue.Catalogue, error) {
-	var in io.Reader
-	switch {
-	case useDemo:
-		in = bytes.NewReader(demo.JSON)
-	case file == "-":
-		in = s.in
-	default:
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, fmt.Errorf("read the catalogue: %w", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	c, err := catalogue.Parse(in)
+// origin is where a catalogue comes from.
+type origin struct {
+	file   string // or - for standard input
+	demo   bool
+	bidder string // of the demo
+}
+
+func (o origin) read(s streams) (*catalogue.Catalogue, error) {
+	c, err := o.parse(s)
 	if err != nil {
 		return nil, err
 	}
@@ -102,13 +99,28 @@ func read(file string, useDemo bool, s streams) (*catalogue.Catalogue, error) {
 	return c, nil
 }
 
+func (o origin) parse(s streams) (*catalogue.Catalogue, error) {
+	switch {
+	case o.demo:
+		return demo.Catalogue(o.bidder)
+	case o.file == "-":
+		return catalogue.Parse(s.in)
+	}
+	f, err := os.Open(o.file)
+	if err != nil {
+		return nil, fmt.Errorf("read the catalogue: %w", err)
+	}
+	defer f.Close()
+	return catalogue.Parse(f)
+}
+
 func contents(c *catalogue.Catalogue) string {
 	return fmt.Sprintf("%d placements, %d line items, %d creatives of %d advertisers, %d demand sources, %d deals",
 		len(c.Placements), len(c.LineItems), len(c.Creatives), len(c.Advertisers), len(c.DemandSources), len(c.Deals))
 }
 
-func importFile(ctx context.Context, file string, useDemo bool, uri string, wait time.Duration, s streams) error {
-	c, err := read(file, useDemo, s)
+func importFile(ctx context.Context, from origin, uri string, wait time.Duration, s streams) error {
+	c, err := from.read(s)
 	if err != nil {
 		return err
 	}
