@@ -62,7 +62,7 @@ func (b *books) checkLoss(t *testing.T, allowed int) (lost int) {
 }
 
 func (b *books) impressions() (int, error) {
-	out, err := b.m.kubectl("exec", "deploy/tag", "-c", "tag", "--", "/tag", "report", "--csv")
+	out, err := b.m.kubectl("exec", "deploy/tag", "-c", "tag", "--", "/tag", "report", "--csv=-")
 	if err != nil {
 		return 0, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,9 +54,7 @@ func (m *machine) cut(t *testing.T, sig syscall.Signal, after time.Duration, sec
 	begun, done := time.Now(), make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	if second {
-		// By then it has taken the lock of a stack: of the foundation first, then its own.
-		after = max(after, 8*time.Second)
-		time.Sleep(5 * time.Second)
+		waitFor(t, time.Minute, "the run takes the lock of a stack", func() (string, bool) { return "", m.inUse() })
 		m.refused(t, 5, "is in use by", "up", "production", "--yes")
 	}
 	time.Sleep(time.Until(begun.Add(after)))
@@ -75,4 +74,21 @@ func (m *machine) cut(t *testing.T, sig syscall.Signal, after time.Duration, sec
 		_ = cmd.Process.Kill()
 		t.Fatalf("%v after %s: still running three minutes later:\n%s", sig, after, out.String())
 	}
+}
+
+// inUse tells whether a run has a stack: of the foundation first, then its own.
+func (m *machine) inUse() bool {
+	locks, _ := filepath.Glob(filepath.Join(m.layout.Pulumi(), "stacks", "*", "lock"))
+	for _, path := range locks {
+		f, err := os.Open(path)
+		if err != nil {
+			continue
+		}
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+		f.Close()
+		if err == syscall.EWOULDBLOCK {
+			return true
+		}
+	}
+	return false
 }

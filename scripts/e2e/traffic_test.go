@@ -81,15 +81,18 @@ func (w *traffic) visit(n int) {
 	if err != nil {
 		return
 	}
-	var ad struct{ URLs struct{ Impression string } }
-	if err := json.Unmarshal(body, &ad); err != nil || ad.URLs.Impression == "" {
+	var ad struct {
+		Chain []struct{ URLs struct{ Impression string } }
+	}
+	if err := json.Unmarshal(body, &ad); err != nil || len(ad.Chain) == 0 || ad.Chain[0].URLs.Impression == "" {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.note(fmt.Errorf("an ad without an impression URL: %s", body), 0)
+		w.note(fmt.Errorf("an ad without an impression URL: %.300s", body), 0)
 		return
 	}
+	impression := ad.Chain[0].URLs.Impression
 	for begun := time.Now(); ; time.Sleep(500 * time.Millisecond) {
-		_, err := w.ask(client, ad.URLs.Impression)
+		_, err := w.ask(client, impression)
 		w.mu.Lock()
 		late := time.Since(begun) > persistence
 		switch {
@@ -104,7 +107,7 @@ func (w *traffic) visit(n int) {
 		}
 	}
 	if n%8 == 0 { // a browser may fetch a pixel twice, and reach another server with it; it counts once
-		_, _ = w.ask(w.fresh, ad.URLs.Impression) // noted by ask
+		_, _ = w.ask(w.fresh, impression) // noted by ask
 	}
 }
 
