@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"hash"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -200,7 +201,7 @@ const clockSkew = 5 * time.Minute
 // Parse verifies a token and reads its claims. It accepts tokens up to maxAge old at now. With ErrExpired the claims are returned
 // too: the signature is good, and only too old.
 func (k *Keys) Parse(text string, now time.Time, maxAge time.Duration) (Claims, error) {
-	if len(text) > maxText {
+	if len(text) > maxText || strings.ContainsAny(text, "\r\n") { // which decoders of base64 skip
 		return Claims{}, ErrMalformed
 	}
 	var buf [maxRaw]byte
