@@ -15,6 +15,9 @@ import (
 //go:embed web/tag.v1.js
 var loaderSource []byte
 
+//go:embed web/frame.html
+var frameSource []byte
+
 //go:embed web/demo.html
 var demoSource []byte
 
@@ -25,14 +28,50 @@ type asset struct {
 	header        map[string]string
 }
 
-func loaderAsset() *asset {
-	return newAsset(loaderSource, map[string]string{
-		"Content-Type":  "text/javascript; charset=utf-8",
-		"Cache-Control": "public, max-age=3600, stale-while-revalidate=86400",
-		// Pages that require cross-origin isolation may load it too.
-		"Cross-Origin-Resource-Policy": "cross-origin",
-		"Access-Control-Allow-Origin":  "*",
-	})
+// forever is for paths that carry the hash of what they serve.
+const forever = "public, max-age=31536000, immutable"
+
+// loader is the script that pages load, and the document of the frames that it puts ads into.
+type loader struct {
+	short     *asset // /tag/v1.js: found anew within the hour
+	immutable *asset // the same for good, for pages that pin it with an integrity hash
+	frame     *asset
+	// Paths of the last two.
+	immutablePath, framePath string
+}
+
+func newLoader() *loader {
+	header := func(typ, cache string) map[string]string {
+		return map[string]string{"Content-Type": typ, "Cache-Control": cache,
+			// Pages that require cross-origin isolation may load it too.
+			"Cross-Origin-Resource-Policy": "cross-origin", "Access-Control-Allow-Origin": "*"}
+	}
+	l := &loader{framePath: "/tag/frame-" + hashOf(frameSource) + ".html"}
+	l.frame = newAsset(frameSource, header("text/html; charset=utf-8", forever))
+	l.frame.header["Content-Security-Policy"] = sandboxed[0] // advertisers' markup on our origin, also when visited by itself
+	l.frame.header["X-Robots-Tag"] = "noindex"
+	script := squeeze(bytes.Replace(loaderSource, []byte("FRAME_PATH"), []byte(l.framePath), 1))
+	l.immutablePath = "/tag/v1-" + hashOf(script) + ".js"
+	l.short = newAsset(script, header("text/javascript; charset=utf-8", "public, max-age=3600, stale-while-revalidate=86400"))
+	l.immutable = newAsset(script, header("text/javascript; charset=utf-8", forever))
+	return l
+}
+
+func hashOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:6])
+}
+
+// squeeze leaves out indentation and lines that are comments. The loader has no text over several lines, which would suffer.
+func squeeze(script []byte) []byte {
+	var out []byte
+	for line := range bytes.Lines(script) {
+		if line = bytes.TrimSpace(line); len(line) == 0 || bytes.HasPrefix(line, []byte("//")) {
+			continue
+		}
+		out = append(append(out, line...), '\n')
+	}
+	return out
 }
 
 func demoAsset() *asset {

@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,6 +58,7 @@ func (c *contract) check(t testing.TB, r *http.Request, w *httptest.ResponseReco
 	if strings.HasPrefix(path, pathEvent) {
 		path = "/v1/event/{kind}"
 	}
+	path = documented(path)
 	if item, _ := c.at("paths", path); item == nil {
 		if path != "/demo" && w.Code != http.StatusNotFound {
 			t.Errorf("%s is answered %d and not in the document", path, w.Code)
@@ -137,6 +139,11 @@ type failures struct {
 func (f *failures) Helper()               {}
 func (f *failures) Errorf(string, ...any) { f.n++ }
 
+// documented is a path as the document has it: hashes are parameters there.
+func documented(path string) string {
+	return regexp.MustCompile(`-[0-9a-f]{12}\.`).ReplaceAllString(path, "-{hash}.")
+}
+
 // Every route is in the document with its methods, and the document promises none that is not there.
 func TestDocumentAndRoutesAgree(t *testing.T) {
 	f := newFixture(t)
@@ -145,7 +152,10 @@ func TestDocumentAndRoutesAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	paths := c.doc["paths"].(map[string]any)
-	routes := f.routes()
+	routes := map[string]*route{}
+	for path, at := range f.routes() {
+		routes[documented(path)] = at
+	}
 	for path, at := range routes {
 		if path == "/demo" {
 			continue

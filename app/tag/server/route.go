@@ -40,15 +40,17 @@ func (s *Server) routes() map[string]*route {
 	}
 	static := func(fn http.HandlerFunc) *route { return &route{methods: []string{get, head}, serve: plain(fn)} }
 	return map[string]*route{
-		"/v1/ad":        {methods: []string{get, head}, serve: s.ad},
-		"/v1/ads":       {methods: []string{post}, body: maxBatch, serve: s.ads},
-		"/v1/event":     {methods: []string{post}, body: maxBatch, serve: plain(s.eventBatch)},
-		"/v1/click":     {methods: []string{get, head}, serve: plain(s.click)},
-		"/tag/v1.js":    static(s.loader.serve),
-		"/demo":         static(s.demo.serve),
-		"/ads.txt":      static(s.adsTxt),
-		"/sellers.json": static(s.sellersJSON),
-		"/openapi.json": static(s.openapi.serve),
+		"/v1/ad":               {methods: []string{get, head}, serve: s.ad},
+		"/v1/ads":              {methods: []string{post}, body: maxBatch, serve: s.ads},
+		"/v1/event":            {methods: []string{post}, body: maxBatch, serve: plain(s.eventBatch)},
+		"/v1/click":            {methods: []string{get, head}, serve: plain(s.click)},
+		"/tag/v1.js":           static(s.loader.short.serve),
+		s.loader.immutablePath: static(s.loader.immutable.serve),
+		s.loader.framePath:     static(s.loader.frame.serve),
+		"/demo":                static(s.demo.serve),
+		"/ads.txt":             static(s.adsTxt),
+		"/sellers.json":        static(s.sellersJSON),
+		"/openapi.json":        static(s.openapi.serve),
 	}
 }
 

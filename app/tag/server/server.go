@@ -77,7 +77,7 @@ type Server struct {
 	draining atomic.Bool
 	seen     events.Seen
 	inFlight atomic.Int64
-	loader   *asset
+	loader   *loader
 	demo     *asset
 	openapi  *asset
 }
@@ -110,7 +110,7 @@ func New(o Options) *Server {
 	if o.Privacy == nil {
 		o.Privacy = privacy.NewDecider(0)
 	}
-	return &Server{o: o, loader: loaderAsset(), demo: demoAsset(), openapi: openapiAsset()}
+	return &Server{o: o, loader: newLoader(), demo: demoAsset(), openapi: openapiAsset()}
 }
 
 // Publish puts a state to use and returns the one before, nil at first.

@@ -221,7 +221,7 @@
     var r = f.getBoundingClientRect(), need = r.width * r.height >= 242500 ? 0.3 : 0.5, timer = 0, seen = 0, counted = false;
     var judge = safe(function () {
       var ok = seen >= need && doc.visibilityState === "visible";
-      post(f, { pa: "geom", ratio: ok || seen ? seen : 0, visible: doc.visibilityState === "visible", width: f.clientWidth, height: f.clientHeight });
+      post(f, { pa: "geom", ratio: seen, visible: doc.visibilityState === "visible", width: f.clientWidth, height: f.clientHeight });
       if (ok && !timer && !counted) {
         timer = setTimeout(safe(function () { counted = true; send(entry.urls.viewable); tell(el, "viewable", entry); }), 1000);
       } else if (!ok && timer) { clearTimeout(timer); timer = 0; }
