@@ -1,7 +1,6 @@
 package server
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/http/pprof"
 	"time"
@@ -74,13 +73,8 @@ func (s *Server) previewLink(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "there is no such placement")
 		return
 	}
-	body, err := json.Marshal(struct {
-		URL string `json:"url"` // relative to the traffic port unless a public URL is configured
-	}{PreviewURL(s.o.PublicURL, s.o.Keys, &p)})
-	if err != nil {
-		fail(w, http.StatusInternalServerError, "the link could not be written")
-		return
-	}
+	// Relative to the traffic port unless a public URL is configured.
+	body := appendText([]byte(`{"url":"`), PreviewURL(s.o.PublicURL, s.o.Keys, &p))
 	w.Header()["Content-Type"] = jsonType
-	w.Write(append(body, '\n'))
+	w.Write(append(body, "\"}\n"...))
 }
