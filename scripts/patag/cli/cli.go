@@ -21,6 +21,7 @@ import (
 	"patag/scripts/patag/preview"
 	"patag/scripts/patag/rebuild"
 	"patag/scripts/patag/sandbox"
+	"patag/scripts/patag/staging"
 	"patag/scripts/patag/status"
 	"patag/scripts/patag/terminal"
 	"patag/scripts/patag/up"
@@ -87,7 +88,7 @@ programs up on this machine, without a cloud account (the sandbox).
 	root.AddCommand(up.NewCommand(a), preview.NewCommand(a), down.NewCommand(a), status.NewCommand(a), env.NewCommand(a),
 		sandbox.NewCommand(a), images.NewCommand(a), newVersion(a))
 	root.AddCommand(backup.NewCommands(a)...)
-	root.AddCommand(rebuild.NewCommand(a))
+	root.AddCommand(rebuild.NewCommand(a), staging.NewCommand(a))
 	for _, group := range root.Commands() {
 		if group.HasSubCommands() && group.RunE == nil {
 			group.RunE = func(cmd *cobra.Command, _ []string) error {

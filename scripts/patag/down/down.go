@@ -64,16 +64,22 @@ func run(ctx context.Context, a *app.App, stack string, f flags) error {
 	if err := ask(a, s, sum, f); err != nil {
 		return err
 	}
+	return Destroy(ctx, s)
+}
+
+// Destroy destroys the session's stack without asking, and sweeps up what its clusters left. What is protected is not spared.
+func Destroy(ctx context.Context, s *app.Session) error {
 	opened, err := s.Open(ctx)
 	if err != nil {
 		return err
 	}
 	defer opened.Close()
-	if sum, err = opened.Recover(ctx); err != nil {
+	sum, err := opened.Recover(ctx)
+	if err != nil {
 		return err
 	}
 	if len(sum.Protected) > 0 {
-		p.Line("   taking the protection off %s", list(sum.Protected))
+		s.Progress.Line("   taking the protection off %s", list(sum.Protected))
 		if err := opened.Unprotect(ctx); err != nil {
 			return err
 		}
@@ -92,7 +98,7 @@ func run(ctx context.Context, a *app.App, stack string, f flags) error {
 		return errors.Join(destroyErr, err)
 	}
 	if destroyErr != nil && swept > 0 {
-		p.Line("   they were in the way; going on")
+		s.Progress.Line("   they were in the way; going on")
 		_, destroyErr = opened.Destroy(ctx)
 	}
 	if destroyErr != nil {

@@ -10,9 +10,9 @@ import (
 
 // Cluster is what is asked of a GKE cluster.
 type Cluster struct {
-	Name, Location, Endpoint, Status string
-	MasterAuth                       struct{ ClusterCaCertificate string }
-	NodePools                        []struct{ Name string }
+	Name, Location, Endpoint, Status, CreateTime string
+	MasterAuth                                   struct{ ClusterCaCertificate string }
+	NodePools                                    []struct{ Name string }
 }
 
 // Cluster reads a cluster by projects/P/locations/L/clusters/C.

@@ -48,7 +48,7 @@ func run(ctx context.Context, a *app.App, stack string, f flags) error {
 	if err != nil {
 		return err
 	}
-	if err := foundation(ctx, a, s, p); err != nil {
+	if err := Foundation(ctx, s); err != nil {
 		return err
 	}
 	if err := s.BuildImages(ctx, true); err != nil {
@@ -71,9 +71,9 @@ func run(ctx context.Context, a *app.App, stack string, f flags) error {
 	return nil
 }
 
-// foundation brings the foundation up when the stack needs it and it is not there, or not whole: its outputs are
+// Foundation brings the foundation up when the stack needs it and it is not there, or not whole: its outputs are
 // written last.
-func foundation(ctx context.Context, a *app.App, s *app.Session, p *terminal.Progress) error {
+func Foundation(ctx context.Context, s *app.Session) error {
 	name, needed := s.NeedsFoundation()
 	if !needed {
 		return nil
@@ -85,11 +85,11 @@ func foundation(ctx context.Context, a *app.App, s *app.Session, p *terminal.Pro
 	if ok && len(sum.Outputs) > 0 && sum.Interrupted == 0 {
 		return nil
 	}
-	below, err := a.Begin(name, nil, p)
+	below, err := s.App.Begin(name, nil, s.Progress)
 	if err != nil {
 		return err
 	}
-	p.Line("   %s builds on %s, which is not up yet", s.Stack, name)
+	s.Progress.Line("   %s builds on %s, which is not up yet", s.Stack, name)
 	_, err = below.Apply(ctx)
 	return err
 }

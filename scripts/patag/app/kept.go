@@ -1,0 +1,61 @@
+package app
+
+import (
+	"context"
+	"maps"
+
+	"patag/scripts/patag/exit"
+	"patag/scripts/patag/project"
+)
+
+// Given is this run's -c, for a command that keeps it.
+func (s *Session) Given() project.Config {
+	given := project.Config{}
+	maps.Copy(given, s.overrides)
+	return given
+}
+
+// KeepImages makes the next Open run the images that the stack runs already, instead of newly built ones.
+func (s *Session) KeepImages() error {
+	running, err := s.ImagesOf(s.Stack)
+	if err != nil {
+		return err
+	}
+	s.images = running
+	return nil
+}
+
+// ImagesOf answers the images that a stack of this cloud was last brought up with.
+func (s *Session) ImagesOf(stack string) (map[string]any, error) {
+	config, err := project.Work{Dir: s.Cloud.Work(stack), Stack: stack}.Config()
+	if err != nil {
+		return nil, err
+	}
+	images, ok := config["patag:images"].(map[string]any)
+	if !ok {
+		return nil, exit.New(exit.Failed, "it is not known which images %s runs: it was not brought up from this state folder", stack).WithHint("bring it up with `patag up %s`, or name images by digest", stack)
+	}
+	return images, nil
+}
+
+// Images are those that BuildImages made.
+func (s *Session) Images() map[string]any { return maps.Clone(s.images) }
+
+// BuildImagesOf builds and pushes the images of another tree of the project.
+func (s *Session) BuildImagesOf(ctx context.Context, root string) (map[string]any, error) {
+	base, _, err := s.Repository(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := s.Project
+	p.Root = root
+	refs, err := s.App.MakeImages(ctx, p, s.Cloud, s.Tools, base, true, lockedBySetting(), s.Progress)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]any{}
+	for name, ref := range refs {
+		out[name] = ref
+	}
+	return out, nil
+}
