@@ -76,7 +76,7 @@ func section(out *strings.Builder, types map[string]structType, name string, sho
 	for _, f := range t.fields {
 		kind := f.kind
 		if !f.optional {
-			kind += ", required"
+			kind += "; required"
 		}
 		fmt.Fprintf(out, "| `%s` | %s | %s |\n", f.name, cell(kind), cell(f.doc))
 	}
@@ -142,7 +142,7 @@ func read(file string) (map[string]structType, error) {
 	if err != nil {
 		return nil, err
 	}
-	types := map[string]structType{}
+	types, words := map[string]structType{}, constants(f)
 	for _, d := range f.Decls {
 		g, ok := d.(*ast.GenDecl)
 		if !ok || g.Tok != token.TYPE {
@@ -151,7 +151,7 @@ func read(file string) (map[string]structType, error) {
 		for _, s := range g.Specs {
 			t := s.(*ast.TypeSpec)
 			if st, ok := t.Type.(*ast.StructType); ok {
-				types[t.Name.Name] = structType{flat(g.Doc), fields(st)}
+				types[t.Name.Name] = structType{flat(g.Doc), fields(st, words)}
 			}
 		}
 	}
@@ -161,12 +161,38 @@ func read(file string) (map[string]structType, error) {
 	return types, nil
 }
 
-func fields(st *ast.StructType) []field {
+// constants are the words that each type of text may be.
+func constants(f *ast.File) map[string][]string {
+	words := map[string][]string{}
+	for _, d := range f.Decls {
+		g, ok := d.(*ast.GenDecl)
+		if !ok || g.Tok != token.CONST {
+			continue
+		}
+		for _, s := range g.Specs {
+			v := s.(*ast.ValueSpec)
+			t, typed := v.Type.(*ast.Ident)
+			if !typed || len(v.Values) != 1 {
+				continue
+			}
+			if lit, ok := v.Values[0].(*ast.BasicLit); ok {
+				words[t.Name] = append(words[t.Name], strings.Trim(lit.Value, `"`))
+			}
+		}
+	}
+	return words
+}
+
+func fields(st *ast.StructType, words map[string][]string) []field {
 	var out []field
 	for _, f := range st.Fields.List {
 		tag := reflect.StructTag(strings.Trim(f.Tag.Value, "`")).Get("json")
 		name, opts, _ := strings.Cut(tag, ",")
 		kind, elem := kindOf(f.Type)
+		if of := words[elem]; len(of) > 0 {
+			kind = strings.Replace(kind, elem, "one of "+strings.Join(of, ", "), 1)
+			elem = ""
+		}
 		doc := flat(f.Doc)
 		if doc == "" {
 			doc = flat(f.Comment)
