@@ -23,6 +23,7 @@ import (
 	"patag/app/tag/frequency"
 	"patag/app/tag/hardcap"
 	"patag/app/tag/inventory"
+	"patag/app/tag/pacing"
 	"patag/app/tag/token"
 	"patag/app/tag/visitor"
 )
@@ -95,7 +96,7 @@ func newFixture(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Publish(&State{Snapshot: snap, Tally: counters.NewTally(snap), Delivery: hardcap.New(nil, log).View(t.Context(), snap)})
+	f.Publish(&State{Snapshot: snap, Tally: counters.NewTally(snap), Delivery: pacing.New(pacing.Options{Logger: log}).View(t.Context(), snap, hardcap.New(nil, log).View(t.Context(), snap))})
 	f.handler = f.Handler()
 	return f
 }
@@ -417,98 +418,4 @@ func FuzzAd(f *testing.F) {
 		fx.handler.ServeHTTP(w, r.WithContext(t.Context()))
 		fx.contract.check(t, r, w)
 	})
-}
-
-func BenchmarkAd(b *testing.B) {
-	f := newFixture(b)
-	bench(b, f, func() *http.Request {
-		return httptest.NewRequest("GET", "/v1/ad?placement=demo-top&kv.section=sport", nil)
-	})
-}
-
-func BenchmarkAdWithConsentAndUser(b *testing.B) {
-	f := newFixture(b)
-	const tc = "CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA"
-	bench(b, f, func() *http.Request {
-		return httptest.NewRequest("GET", "/v1/ad?placement=demo-side&page=https%3A%2F%2Fnews.example%2Fa&uid=u&consent=1&gdpr=1&gdpr_consent="+tc, nil)
-	})
-}
-
-func BenchmarkAdHTML(b *testing.B) {
-	bench(b, newFixture(b), func() *http.Request { return httptest.NewRequest("GET", "/v1/ad?placement=demo-top&format=html", nil) })
-}
-
-func BenchmarkAdShed(b *testing.B) {
-	f := newFixture(b)
-	f.inFlight.Store(int64(f.o.MaxInFlight))
-	bench(b, f, func() *http.Request { return httptest.NewRequest("GET", "/v1/ad?placement=demo-top", nil) })
-}
-
-func BenchmarkAds(b *testing.B) {
-	bench(b, newFixture(b), func() *http.Request {
-		return httptest.NewRequest("POST", "/v1/ads", strings.NewReader(`{"page":{"url":"https://news.example/a"},"placements":[{"id":"demo-top"},{"id":"demo-side"},{"id":"demo-native"}]}`))
-	})
-}
-
-func BenchmarkEvent(b *testing.B) {
-	f := newFixture(b)
-	id := uint64(0)
-	bench(b, f, func() *http.Request {
-		id++
-		t := f.keys.Append(nil, &token.Claims{ID: id, Issued: time.Now().Unix(), Placement: "demo-top", Item: "alpenweg-top", Creative: "alpenweg-728x90"})
-		return httptest.NewRequest("POST", "/v1/event/impression?t="+string(t), nil)
-	})
-}
-
-func BenchmarkClick(b *testing.B) {
-	f := newFixture(b)
-	t := f.keys.Append(nil, &token.Claims{ID: 1, Issued: time.Now().Unix(), Placement: "demo-top", Item: "alpenweg-top", Creative: "alpenweg-728x90"})
-	bench(b, f, func() *http.Request { return httptest.NewRequest("GET", "/v1/click?t="+string(t), nil) })
-}
-
-func BenchmarkLoader(b *testing.B) {
-	bench(b, newFixture(b), func() *http.Request { return httptest.NewRequest("GET", "/tag/v1.js", nil) })
-}
-
-// bench measures a request from the handler on. Those that must differ each time are made while the clock stands still.
-func bench(b *testing.B, f *fixture, request func() *http.Request) {
-	b.Helper()
-	w := &nothing{header: http.Header{}}
-	r := request()
-	fresh := r.Method == http.MethodPost
-	r.Header.Set("User-Agent", chrome)
-	b.ReportAllocs()
-	for b.Loop() {
-		if fresh {
-			b.StopTimer()
-			r = request()
-			r.Header.Set("User-Agent", chrome)
-			b.StartTimer()
-		}
-		clear(w.header)
-		f.handler.ServeHTTP(w, r)
-	}
-	if w.status >= 400 {
-		b.Fatalf("answered %d", w.status)
-	}
-}
-
-type nothing struct {
-	header http.Header
-	status int
-}
-
-func (n *nothing) Header() http.Header         { return n.header }
-func (n *nothing) Write(b []byte) (int, error) { return len(b), nil }
-func (n *nothing) WriteHeader(status int)      { n.status = status }
-
-// An ad costs at most ten allocations, whatever comes with the request.
-func TestAdAllocatesLittle(t *testing.T) {
-	f := newFixture(t)
-	r := httptest.NewRequest("GET", "/v1/ad?placement=demo-top&kv.section=sport&page=https://news.example/a&uid=u&consent=1&gdpr=0", nil)
-	r.Header.Set("User-Agent", chrome)
-	w := &nothing{header: http.Header{}}
-	if n := testing.AllocsPerRun(200, func() { clear(w.header); f.handler.ServeHTTP(w, r) }); n > 10 {
-		t.Errorf("%.0f allocations", n)
-	}
 }

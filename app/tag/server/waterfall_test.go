@@ -17,6 +17,7 @@ import (
 	"patag/app/tag/events"
 	"patag/app/tag/hardcap"
 	"patag/app/tag/inventory"
+	"patag/app/tag/pacing"
 	"patag/app/tag/token"
 )
 
@@ -67,7 +68,7 @@ func waterfall(t testing.TB) (*fixture, *bidder) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Publish(&State{Snapshot: snap, Tally: counters.NewTally(snap), Delivery: hardcap.New(nil, slog.New(slog.DiscardHandler)).View(t.Context(), snap)})
+	f.Publish(&State{Snapshot: snap, Tally: counters.NewTally(snap), Delivery: pacing.New(pacing.Options{}).View(t.Context(), snap, hardcap.New(nil, slog.New(slog.DiscardHandler)).View(t.Context(), snap))})
 	return f, b
 }
 
