@@ -37,6 +37,8 @@ func (a *app) observe() {
 	counter("tag_frequency_local_total", "Of these, answered from this process's own counts because Redis did not answer in time.", a.freq.Stats.LocalLookups.Load)
 	counter("tag_frequency_dropped_total", "Impressions that are not in the shared frequency counts.", a.freq.Stats.Dropped.Load)
 	counter("tag_live_failures_total", "Flushes of live counters that Redis did not take.", a.live.Failures.Load)
+	counter("tag_live_dropped_total", "Live counts that found no room to wait for Redis.", a.live.Dropped.Load)
+	counter("tag_pacing_failures_total", "Times that pacing could not learn what other servers delivered.", a.pace.Failures.Load)
 	counter("tag_batches_total", "Batches stored in the reports.", a.shipper.Stats.Batches.Load)
 	counter("tag_batch_events_total", "Events in them, before duplicates were left out.", a.shipper.Stats.Events.Load)
 	counter("tag_batch_duplicates_total", "Events left out because they were counted before.", a.shipper.Stats.Duplicates.Load)

@@ -24,6 +24,7 @@ import (
 	"patag/app/tag/frequency"
 	"patag/app/tag/hardcap"
 	"patag/app/tag/inventory"
+	"patag/app/tag/pacing"
 	"patag/app/tag/privacy"
 	"patag/app/tag/redisproxy"
 	"patag/app/tag/refresh"
@@ -47,6 +48,7 @@ type app struct {
 	refresh  *refresh.Refresher
 	freq     *frequency.Store
 	caps     *hardcap.Manager
+	pace     *pacing.Manager
 	live     *counters.Live
 	visitors *visitor.Reader
 	auctions *rtb.Auctions
@@ -112,6 +114,25 @@ func (a *app) build(ctx context.Context) error {
 	a.freq = frequency.New(frequency.Options{Redis: a.redis, Budget: a.c.FrequencyTime, Logger: a.log})
 	a.caps = hardcap.New(a.redis, a.log)
 	a.live = counters.NewLive(a.redis, a.log)
+	pace := pacing.Options{Logger: a.log}
+	if a.redis != nil {
+		pace.Ledger = &pacing.RedisLedger{Redis: a.redis, Server: a.c.ServerName}
+	}
+	var store *reports.Store
+	if a.c.MongoURI != "" {
+		db, closeDB, err := database(ctx, a.c.MongoURI)
+		if err != nil {
+			return err
+		}
+		a.closers = append(a.closers, closeDB)
+		store = reports.New(db)
+		pace.Reported = delivered(store)
+		a.compact = &reports.Compactor{Store: store, Logger: a.log}
+		a.refresh = &refresh.Refresher{Source: mongostore.New(db), File: filepath.Join(a.c.JournalDir, "catalogue.gz")}
+	} else {
+		a.refresh = &refresh.Refresher{Source: demo.Source{}}
+	}
+	a.pace = pacing.New(pace)
 	a.visitors = &visitor.Reader{ForwardedFor: a.c.ForwardedFor, CountryHeader: a.c.CountryHeader, RegionHeader: a.c.RegionHeader}
 	if err := a.visitors.Load(a.c.visitorFiles()); err != nil {
 		return err
@@ -127,33 +148,22 @@ func (a *app) build(ctx context.Context) error {
 		}
 	})
 	a.server = server.New(server.Options{
-		Keys: a.keys, Frequency: a.freq, Journal: a.journal, Live: a.live, Metrics: server.NewMetrics(a.reg), Logger: a.log,
+		Keys: a.keys, Frequency: a.freq, Journal: a.journal, Live: counted{a.live, a.pace}, Metrics: server.NewMetrics(a.reg), Logger: a.log,
 		PublicURL: a.c.PublicURL, Visitors: a.visitors, Privacy: privacy.NewDecider(a.c.VendorID), Auctions: a.auctions, Bill: a.auctions.Bill, Deadline: a.c.Deadline, MaxInFlight: a.c.MaxInFlight, Demo: a.c.Demo,
 	})
 	a.shipper = &ship.Shipper{Journal: a.journal, Claims: claims, Server: a.c.ServerName, Patience: patience, Logger: a.log}
-	a.refresh = &refresh.Refresher{Publish: a.publish, Every: a.c.RefreshEvery, Logger: a.log}
-	if a.c.MongoURI == "" {
+	a.shipper.Sink = store
+	if store == nil {
 		a.shipper.Sink = &ship.Totals{}
-		a.refresh.Source = demo.Source{}
-	} else {
-		db, closeDB, err := database(ctx, a.c.MongoURI)
-		if err != nil {
-			return err
-		}
-		a.closers = append(a.closers, closeDB)
-		store := reports.New(db)
-		a.shipper.Sink = store
-		a.compact = &reports.Compactor{Store: store, Logger: a.log}
-		a.refresh.Source = mongostore.New(db)
-		a.refresh.File = filepath.Join(a.c.JournalDir, "catalogue.gz")
 	}
+	a.refresh.Publish, a.refresh.Every, a.refresh.Logger = a.publish, a.c.RefreshEvery, a.log
 	a.observe()
 	return nil
 }
 
 // publish puts a snapshot to use. Decisions of the moment still count into the old tally, which is drained until they are over.
 func (a *app) publish(ctx context.Context, s *inventory.Snapshot) {
-	st := &server.State{Snapshot: s, Tally: counters.NewTally(s), Delivery: a.caps.View(ctx, s)}
+	st := &server.State{Snapshot: s, Tally: counters.NewTally(s), Delivery: a.pace.View(ctx, s, a.caps.View(ctx, s))}
 	a.tallies.add(st.Tally)
 	a.server.Publish(st)
 }
@@ -176,7 +186,7 @@ func (a *app) run(ctx context.Context, s streams) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	var wg sync.WaitGroup
-	for _, run := range []func(context.Context){a.refresh.Run, a.freq.Run, a.caps.Run, a.live.Run, a.shipper.Run, a.flushTallies, a.watchFiles} {
+	for _, run := range []func(context.Context){a.refresh.Run, a.freq.Run, a.caps.Run, a.pace.Run, a.live.Run, a.shipper.Run, a.flushTallies, a.watchFiles} {
 		wg.Go(func() { run(work) })
 	}
 	if a.compact != nil {

@@ -14,8 +14,9 @@ import (
 	"patag/app/tag/events"
 )
 
-// Live adds counts up for a second and carries them to Redis: a hash per day and placement (n:<yyyymmdd>:p:<placement>) and per
-// day and line item (n:<yyyymmdd>:i:<line item>), with a field per kind; invalid traffic has fields of its own.
+// Live adds counts up for a second and carries them to Redis: a hash per day and placement (n:<yyyymmdd>:p:<placement>), per
+// day and line item (n:<yyyymmdd>:i:<line item>) and per day and demand source (n:<yyyymmdd>:s:<source>), with a field per kind;
+// invalid traffic has fields of its own. While Redis is away a bounded number of counts waits; what is beyond it is dropped and told.
 type Live struct {
 	redis redis.Cmdable
 	log   *slog.Logger
@@ -24,8 +25,8 @@ type Live struct {
 	counts map[liveKey]int64
 	down   bool
 
-	// Failures of flushes since start.
-	Failures atomic.Int64
+	// Failures of flushes, and counts that had no room to wait, since start.
+	Failures, Dropped atomic.Int64
 }
 
 type liveKey struct{ hash, field string }
@@ -33,6 +34,8 @@ type liveKey struct{ hash, field string }
 const (
 	flushEvery = time.Second
 	keepFor    = 8 * 24 * time.Hour
+	// About 20 MB of hashes and fields.
+	maxWaiting = 100_000
 )
 
 // NewLive makes a Live. With rdb nil it forgets everything.
@@ -52,10 +55,22 @@ func (l *Live) Add(e *events.Event) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.counts[liveKey{PlacementKey(day, e.Placement), field}] += e.Count
+	l.add(liveKey{PlacementKey(day, e.Placement), field}, e.Count)
 	if e.Item != "" {
-		l.counts[liveKey{ItemKey(day, e.Item), field}] += e.Count
+		l.add(liveKey{ItemKey(day, e.Item), field}, e.Count)
 	}
+	if e.Source != "" {
+		l.add(liveKey{SourceKey(day, e.Source), field}, e.Count)
+	}
+}
+
+// add is called with mu held.
+func (l *Live) add(k liveKey, n int64) {
+	if _, ok := l.counts[k]; !ok && len(l.counts) >= maxWaiting {
+		l.Dropped.Add(n)
+		return
+	}
+	l.counts[k] += n
 }
 
 // PlacementKey and ItemKey name the hashes; day is yyyymmdd in UTC.
@@ -63,6 +78,9 @@ func PlacementKey(day, id string) string { return "n:" + day + ":p:" + id }
 
 // ItemKey is PlacementKey for line items.
 func ItemKey(day, id string) string { return "n:" + day + ":i:" + id }
+
+// SourceKey is PlacementKey for demand sources.
+func SourceKey(day, id string) string { return "n:" + day + ":s:" + id }
 
 // Run flushes until ctx ends, then once more.
 func (l *Live) Run(ctx context.Context) {
@@ -117,7 +135,7 @@ func (l *Live) flush(ctx context.Context) {
 	defer l.mu.Unlock()
 	for k, n := range counts {
 		if cmds[k].Err() != nil {
-			l.counts[k] += n
+			l.add(k, n)
 		}
 	}
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"patag/app/tag/decision"
 	"patag/app/tag/inventory"
 )
 
@@ -53,7 +52,7 @@ func New(rdb redis.Cmdable, log *slog.Logger) *Manager {
 	return &Manager{redis: rdb, log: log, kick: make(chan struct{}, 1), leases: map[string]*lease{}}
 }
 
-// View is the leases of one snapshot's items. It implements decision.Delivery.
+// View is the leases of one snapshot's items. With package pacing it is the decision.Delivery.
 type View struct {
 	leases []*lease
 	kick   chan struct{}
@@ -81,10 +80,7 @@ func (m *Manager) View(ctx context.Context, s *inventory.Snapshot) *View {
 	return v
 }
 
-// Open lets everything pass: goals and budgets are not kept here.
-func (v *View) Open(*inventory.Item, uint64) decision.Reason { return decision.Eligible }
-
-// Reserve implements decision.Delivery.
+// Reserve takes one impression of the item's cap, or says that none can be had. It does not block.
 func (v *View) Reserve(it *inventory.Item) bool {
 	l := v.leases[it.CapIndex]
 	// Compare and swap, not a decrement that is taken back: a refill or a return in between would see a number that is not true.

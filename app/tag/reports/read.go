@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
 
+	"patag/app/tag/events"
 	"patag/app/tag/events/ship"
 )
 
@@ -30,12 +31,30 @@ var ErrTooOld = errors.New("hours that old are no longer kept; ask for whole day
 
 // Rows is all rows of [from, to), equal ones added up: by the hour, or by the day.
 func (s *Store) Rows(ctx context.Context, from, to time.Time, d Detail) ([]ship.Row, error) {
+	return s.rows(ctx, from, to, d, func(*ship.Row) bool { return true })
+}
+
+// Delivered is the valid impressions and clicks of line items since the day of a time: rows with nothing else set. It keeps no more
+// in memory than that.
+func (s *Store) Delivered(ctx context.Context, since time.Time) ([]ship.Row, error) {
+	impression, click := events.Impression.String(), events.Click.String()
+	return s.rows(ctx, since.UTC().Truncate(24*time.Hour), time.Now().AddDate(0, 0, 2), ByDay, func(r *ship.Row) bool {
+		if r.Invalid || r.LineItem == "" || r.Kind != impression && r.Kind != click {
+			return false
+		}
+		*r = ship.Row{Kind: r.Kind, LineItem: r.LineItem, Count: r.Count}
+		return true
+	})
+}
+
+// rows reads until no chain has grown meanwhile. narrow may change a row before it is added up, or leave it out.
+func (s *Store) rows(ctx context.Context, from, to time.Time, d Detail, narrow func(*ship.Row) bool) ([]ship.Row, error) {
 	chains := []string{minutes, hours}
 	if d == ByDay {
 		chains = append(chains, days)
 	}
 	for range 4 {
-		rows, same, err := s.read(ctx, from, to, chains)
+		rows, same, err := s.read(ctx, from, to, chains, narrow)
 		if err != nil {
 			return nil, err
 		}
@@ -48,7 +67,7 @@ func (s *Store) Rows(ctx context.Context, from, to time.Time, d Detail) ([]ship.
 
 // read reads the coarsest chain whole, and of what is finer all that is not merged. It says whether no chain grew meanwhile: else
 // something may have moved from where it was still to be read to where it had been read already.
-func (s *Store) read(ctx context.Context, from, to time.Time, chains []string) ([]ship.Row, bool, error) {
+func (s *Store) read(ctx context.Context, from, to time.Time, chains []string, narrow func(*ship.Row) bool) ([]ship.Row, bool, error) {
 	tails := make([]tail, len(chains))
 	for i, name := range chains {
 		var err error
@@ -85,7 +104,7 @@ func (s *Store) read(ctx context.Context, from, to time.Time, chains []string) (
 			}
 			for _, r := range in.Rows {
 				r.Hour = r.Hour / unit * unit
-				if r.Hour >= from.Unix()/unit*unit && r.Hour < to.Unix() {
+				if r.Hour >= from.Unix()/unit*unit && r.Hour < to.Unix() && narrow(&r) {
 					total.add(r)
 				}
 			}

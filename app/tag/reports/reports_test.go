@@ -140,6 +140,17 @@ func TestReportsStayTheSameWhileTheyAreAddedUp(t *testing.T) {
 	if got := documents(t, s, batches, bson.D{notMerged}) + documents(t, s, minutes, bson.D{notMerged}) + documents(t, s, hours, bson.D{notMerged}); got != 0 {
 		t.Errorf("%d documents are not added up to days", got)
 	}
+	var total, delivered int64
+	for _, n := range want {
+		total += n
+	}
+	rows, err := s.Delivered(t.Context(), start.Add(-24*time.Hour))
+	for _, r := range rows {
+		delivered += r.Count
+	}
+	if err != nil || len(rows) != 1 || delivered != total {
+		t.Errorf("delivered %v, %v; want %d impressions of one item", rows, err, total)
+	}
 	if got := documents(t, s, days, bson.D{}); got == 0 || got > 8 {
 		t.Errorf("%d parts for three days", got)
 	}
