@@ -47,6 +47,7 @@ type testRequest struct {
 	UsedUp                                                          []string       // items whose hard cap is used up
 	Paced, BudgetUsedUp, ClicksUsedUp                               []string       // items
 	NoConsent                                                       bool           // consent rules apply, and there is none
+	ConsentString                                                   string         // of the TCF; the rules apply
 	NoTime                                                          bool           // the request's whole time is used up
 	NoAuctions                                                      bool           // a preview asks nobody
 }
@@ -203,8 +204,14 @@ func (c *testCase) request(t *testing.T, s *inventory.Snapshot, seed uint64) Req
 	r := Request{
 		Placement: s.Placement(q.Placement), Now: q.At.Unix(), Country: inventory.ParseCountry(q.Country), Region: inventory.ParseRegion(q.Region),
 		Device: inventory.Desktop, Browser: inventory.ParseBrowser(q.Browser), System: inventory.ParseSystem(q.System), Page: q.Page,
-		Categories: q.Categories, Keywords: q.Keywords, PageView: q.PageView, Seed: seed, Privacy: &privacy.Permissions{GDPR: q.NoConsent},
+		Categories: q.Categories, Keywords: q.Keywords, PageView: q.PageView, Seed: seed,
 	}
+	signals := privacy.Signals{GDPR: "0"}
+	if q.NoConsent || q.ConsentString != "" {
+		signals = privacy.Signals{GDPR: "1", TCString: q.ConsentString}
+	}
+	permissions := privacy.Decide(signals, 0)
+	r.Privacy = &permissions
 	if r.Placement == nil {
 		t.Fatalf("the catalogue has no placement %q", q.Placement)
 	}
