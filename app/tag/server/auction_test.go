@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -122,4 +123,35 @@ func TestAHangingSourceCostsItsDeadline(t *testing.T) {
 	if took := time.Since(begin); took > 150*time.Millisecond {
 		t.Errorf("with a total deadline of 50ms it took %s", took)
 	}
+}
+
+// While slow sources hold all places, further ads are house ads at once, and beyond that refusals at once: nothing queues.
+func TestSlowSourcesDoNotMakeAQueue(t *testing.T) {
+	release := make(chan struct{})
+	f, _ := exchange(t, func(http.ResponseWriter, *http.Request) { <-release })
+	f.o.MaxInFlight, f.o.Deadline = 8, 5*time.Second // and 2 more with house ads
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() { f.handler.ServeHTTP(httptest.NewRecorder(), adRequest("slow")) })
+	}
+	for end := time.Now().Add(5 * time.Second); f.inFlight.Load() < 8; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d in flight, want 8", f.inFlight.Load())
+		}
+	}
+	begin := time.Now()
+	w := httptest.NewRecorder()
+	f.handler.ServeHTTP(w, adRequest("slow"))
+	took := time.Since(begin)
+	close(release)
+	wg.Wait()
+	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"source":"house"`) || took > 500*time.Millisecond {
+		t.Errorf("beside 8 slow ones: %d after %s: %.100s", w.Code, took, w.Body)
+	}
+}
+
+func adRequest(placement string) *http.Request {
+	r := httptest.NewRequest("GET", "/v1/ad?gdpr=0&placement="+placement, nil)
+	r.Header.Set("User-Agent", chrome)
+	return r
 }
