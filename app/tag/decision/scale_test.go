@@ -6,78 +6,44 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
 	"patag/app/tag/catalogue"
+	"patag/app/tag/catalogue/generate"
 	"patag/app/tag/inventory"
 )
 
-// network is a catalogue of n placements with ten candidates each: targeted, capped, under floors and block lists.
-func network(n int) *catalogue.Catalogue {
-	size := catalogue.Size{Width: 300, Height: 250}
-	c := &catalogue.Catalogue{Settings: catalogue.Settings{Currency: "EUR"}}
-	for i := range max(1, n/50) {
-		id := fmt.Sprint("pub", i)
-		c.Publishers = append(c.Publishers, catalogue.Publisher{ID: id, Name: id, BlockedDomains: []string{"casino.example"}, BlockedCategories: []string{"IAB9"}, BlockedKeywords: []string{"miracle cure"}})
-		c.Sites = append(c.Sites, catalogue.Site{ID: id, Name: id, Publisher: id, Categories: []string{"IAB12"}})
-	}
-	floor := catalogue.Money{Micros: 500000, Currency: "EUR"}
-	for i := range n {
-		c.Placements = append(c.Placements, catalogue.Placement{
-			ID: fmt.Sprint("place", i), Name: "P", Site: c.Sites[i%len(c.Sites)].ID, Format: catalogue.Display, Sizes: []catalogue.Size{size},
-			Waterfall: []catalogue.Step{{Kind: catalogue.Direct, Floor: &floor}, {Kind: catalogue.House}},
-		})
-	}
-	c.Advertisers = []catalogue.Advertiser{{ID: "adv", Name: "A", Domain: "adv.example", BlockedKeywords: []string{"war"}}}
-	c.Campaigns = []catalogue.Campaign{{ID: "camp", Advertiser: "adv", Name: "C"}}
-	for i := range 20 {
-		c.Creatives = append(c.Creatives, catalogue.Creative{ID: fmt.Sprint("cr", i), Name: "n", Advertiser: "adv", Format: catalogue.Display, Size: size, HTML: "<p>ad</p>", Landing: "https://adv.example/"})
-	}
-	// A line item runs on up to 1,000 placements; each placement gets ten of them.
-	tiers := []catalogue.Tier{catalogue.Sponsorship, catalogue.Standard, catalogue.Standard, catalogue.Standard, catalogue.Price, catalogue.Price, catalogue.Price, catalogue.Price, catalogue.Price, catalogue.HouseTier}
-	for at := 0; at < n; at += 1000 {
-		var ids []string
-		for i := at; i < min(n, at+1000); i++ {
-			ids = append(ids, c.Placements[i].ID)
-		}
-		for k, tier := range tiers {
-			it := catalogue.LineItem{
-				ID: fmt.Sprint("item", at, "-", k), Name: "n", Campaign: "camp", Tier: tier, CPM: catalogue.Money{Micros: int64(1+k) * 300000, Currency: "EUR"}, Placements: ids,
-				Creatives: []catalogue.CreativeInItem{{ID: fmt.Sprint("cr", k)}, {ID: fmt.Sprint("cr", 10+k)}},
-			}
-			switch k % 4 {
-			case 0:
-				it.Targeting.KeyValues.Include = map[string][]string{"section": {"sport"}}
-			case 1:
-				it.Targeting.Countries.Include = []string{"DE", "AT"}
-			case 2:
-				it.Targeting.Devices.Include = []string{"desktop", "mobile"}
-				it.MaxImpressions = 1 << 40
-			case 3:
-				it.Targeting.DayParts = []catalogue.DayPart{{From: 6, To: 22, Zone: "Europe/Berlin"}}
-			}
-			c.LineItems = append(c.LineItems, it)
-		}
+// network is a catalogue of n placements with ten candidates each, with sources or without.
+func network(b *testing.B, n, sources int) *catalogue.Catalogue {
+	b.Helper()
+	c, err := generate.Generate(generate.Options{Placements: n, Candidates: 10, Seed: 1, Sources: sources, Tags: sources, Start: time.Unix(1778846400, 0)})
+	if err != nil {
+		b.Fatal(err)
 	}
 	return c
 }
 
 func BenchmarkCompile(b *testing.B) {
 	for _, n := range []int{100, 10000, 100000} {
-		c := network(n)
+		c := network(b, n, 4)
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			var before, after runtime.MemStats
 			var s *inventory.Snapshot
+			var cpu time.Duration
 			for b.Loop() {
 				s = nil
 				runtime.GC()
 				runtime.ReadMemStats(&before)
+				begin := used()
 				var err error
 				if s, err = inventory.Compile(c, 1, time.Now()); err != nil {
 					b.Fatal(err)
 				}
+				cpu += used() - begin
 			}
+			b.ReportMetric(float64(cpu.Milliseconds())/float64(b.N), "cpu-ms/op") // of all threads, whatever else runs on the machine
 			runtime.GC()
 			runtime.ReadMemStats(&after)
 			b.ReportMetric(float64(int64(after.HeapAlloc)-int64(before.HeapAlloc))/float64(n), "B/placement")
@@ -86,31 +52,64 @@ func BenchmarkCompile(b *testing.B) {
 	}
 }
 
-// BenchmarkScale decides for random placements of catalogues of several sizes.
+// used is the processor time that this process has used.
+func used() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkScale decides for placements of a small and of large catalogues in turn and takes the best of many rounds, so that what
+// else runs on the machine does not decide: once for as many placements as the small one has, once for all, most of which are then in
+// no cache of the processor.
 func BenchmarkScale(b *testing.B) {
-	for _, n := range []int{100, 1000, 10000, 100000} {
-		s, err := inventory.Compile(network(n), 1, time.Now())
+	const small = 1000
+	sizes := []int{small, 10000, 100000}
+	var loads []func() time.Duration
+	var names []string
+	for _, n := range sizes {
+		s, err := inventory.Compile(network(b, n, 0), 1, time.Now())
 		if err != nil {
 			b.Fatal(err)
 		}
-		for _, hot := range slices.Compact([]int{100, n}) { // placements that are asked for; of all, most are in no cache
-			b.Run(fmt.Sprintf("%d/hot=%d", n, hot), func(b *testing.B) {
-				e := Engine{Frequency: seen{}, Delivery: delivered{}}
-				r := Request{Now: 1778846400, Country: inventory.ParseCountry("DE"), Device: inventory.Desktop, Page: "s.example/peace"}
-				ctx := b.Context()
-				b.ReportAllocs()
-				rng := rand.New(rand.NewPCG(1, 2))
-				order := make([]*inventory.Placement, 4096)
-				for i := range order {
-					order[i] = s.Placements[rng.IntN(hot)]
-				}
-				for b.Loop() {
-					r.Seed++
-					r.Placement = order[r.Seed%uint64(len(order))]
-					e.Decide(ctx, &r, nil)
-				}
-			})
+		for _, hot := range slices.Compact([]int{small, n}) {
+			loads = append(loads, load(b.Context(), s, hot))
+			names = append(names, fmt.Sprintf("ns-%d-of-%d", hot, n))
 		}
+	}
+	best := make([]time.Duration, len(loads))
+	for b.Loop() {
+		for i, run := range loads {
+			if took := run(); best[i] == 0 || took < best[i] {
+				best[i] = took
+			}
+		}
+	}
+	for i := range loads {
+		b.ReportMetric(float64(best[i])/decisions, names[i])
+	}
+}
+
+const decisions = 20000
+
+// load decides for random ones of a snapshot's first placements.
+func load(ctx context.Context, s *inventory.Snapshot, hot int) func() time.Duration {
+	e := Engine{Frequency: seen{}, Delivery: delivered{}}
+	r := Request{Now: 1778846400, Country: inventory.ParseCountry("DE"), Device: inventory.Desktop, Page: "s.example/peace"}
+	rng := rand.New(rand.NewPCG(1, 2))
+	order := make([]*inventory.Placement, decisions)
+	for i := range order {
+		order[i] = s.Placements[rng.IntN(hot)]
+	}
+	return func() time.Duration {
+		begin := time.Now()
+		for i, p := range order {
+			r.Placement, r.Seed = p, uint64(i)
+			e.Decide(ctx, &r, nil)
+		}
+		return time.Since(begin)
 	}
 }
 
