@@ -14,13 +14,34 @@ import (
 	"time"
 )
 
-// answer is what /v1/ad says, as far as the tests look at it.
+// answer is what /v1/ad says, as far as the tests look at it: of the chain, the server's own fill.
 type answer struct {
-	Fill     bool
+	Fill   bool
+	Reason string
+	entry
+}
+
+type entry struct {
 	Source   string
 	LineItem string
-	Reason   string
 	URLs     struct{ Impression, Viewable, Click string }
+}
+
+// UnmarshalJSON reads the last entry of the chain.
+func (a *answer) UnmarshalJSON(b []byte) error {
+	var in struct {
+		Fill   bool
+		Reason string
+		Chain  []entry
+	}
+	if err := json.Unmarshal(b, &in); err != nil {
+		return err
+	}
+	*a = answer{Fill: in.Fill, Reason: in.Reason}
+	if n := len(in.Chain); n > 0 {
+		a.entry = in.Chain[n-1]
+	}
+	return nil
 }
 
 func (w *world) ad(server, query string) answer {

@@ -121,7 +121,8 @@ func adsTxt(c *catalogue.Catalogue, p *catalogue.Publisher, partners []*catalogu
 			lines = append(lines, line)
 		}
 	}
-	if p.Domain != "" {
+	// A file has one OWNERDOMAIN: that of the publisher's own lines goes first, such as when a group owns the company.
+	if p.Domain != "" && !slices.ContainsFunc(p.AdsTxt, isOwner) {
 		add("OWNERDOMAIN=" + p.Domain)
 	}
 	records := 0
@@ -156,6 +157,11 @@ func adsTxt(c *catalogue.Catalogue, p *catalogue.Publisher, partners []*catalogu
 		add(nobody)
 	}
 	return []byte("# ads.txt 1.1 of " + oneLine(p.Name) + "\n" + strings.Join(lines, "\n") + "\n")
+}
+
+func isOwner(line string) bool {
+	name, _, ok := strings.Cut(line, "=")
+	return ok && strings.EqualFold(strings.TrimSpace(name), "OWNERDOMAIN")
 }
 
 // isRecord tells records, which have commas before any comment, from variables such as CONTACT=….

@@ -54,6 +54,19 @@ func TestAdsTxtByHost(t *testing.T) {
 	}
 }
 
+func TestOneOwner(t *testing.T) {
+	f, err := Compile(&catalogue.Catalogue{
+		Publishers: []catalogue.Publisher{{ID: "p", Name: "P", Domain: "p.example", AdsTxt: []string{"ownerdomain = group.example", "MANAGERDOMAIN=sales.example"}}},
+		Sites:      []catalogue.Site{{ID: "s", Publisher: "p"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(f.AdsTxt("s")); got != "# ads.txt 1.1 of P\nownerdomain = group.example\nMANAGERDOMAIN=sales.example\n"+nobody+"\n" {
+		t.Error(got)
+	}
+}
+
 func TestNobodyMaySell(t *testing.T) {
 	f, err := Compile(&catalogue.Catalogue{Publishers: []catalogue.Publisher{{ID: "p", Name: "P"}}, Sites: []catalogue.Site{{ID: "s", Publisher: "p"}}})
 	if err != nil {
