@@ -258,6 +258,8 @@ func describe(raw []byte, err error) error {
 	case errors.As(err, &syntax):
 		upTo := raw[:min(int(syntax.Offset), len(raw))]
 		return fmt.Errorf("line %d: %s", bytes.Count(upTo, []byte("\n"))+1, syntax)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("line %d: it ends too early", bytes.Count(raw, []byte("\n"))+1)
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return &fieldError{strings.Trim(name, `"`), "unknown field"}
