@@ -43,6 +43,7 @@ func (a *app) observe() {
 	counter("tag_batch_events_total", "Events in them, before duplicates were left out.", a.shipper.Stats.Events.Load)
 	counter("tag_batch_duplicates_total", "Events left out because they were counted before.", a.shipper.Stats.Duplicates.Load)
 	counter("tag_batch_unclaimed_total", "Events counted without knowing whether another server counted them, because Redis was away for too long.", a.shipper.Stats.Unclaimed.Load)
+	counter("tag_batch_misdated_total", "Events whose time cannot be right, counted in the hour of their shipping.", a.shipper.Stats.Misdated.Load)
 	counter("tag_batch_failures_total", "Rounds that could not ship.", a.shipper.Stats.Failures.Load)
 	if a.compact != nil {
 		counter("tag_report_parts_total", "Parts into which this server added reports up.", a.compact.Stats.Parts.Load)

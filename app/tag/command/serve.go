@@ -19,6 +19,7 @@ import (
 	"patag/app/tag/catalogue/mongostore"
 	"patag/app/tag/counters"
 	"patag/app/tag/demo"
+	"patag/app/tag/events"
 	"patag/app/tag/events/journal"
 	"patag/app/tag/events/ship"
 	"patag/app/tag/frequency"
@@ -56,6 +57,8 @@ type app struct {
 	tallies  tallies
 	closers  []func()
 	toldAt   atomic.Int64 // Unix seconds
+	drain    sync.Mutex
+	waiting  map[events.Event]int64 // counts that are not in the journal yet, by event without count and time
 }
 
 func serve(ctx context.Context, args []string, s streams) error {

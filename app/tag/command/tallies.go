@@ -74,20 +74,56 @@ func (a *app) flushTallies(ctx context.Context) {
 	}
 }
 
-// drainTallies writes what was counted since the last time into the journal. Records are sent together, so that they share syncs.
+// drainTallies writes what was counted since the last time into the journal, with one sync. What cannot be written waits in memory,
+// added up, so that it takes no more room the longer it waits.
 func (a *app) drainTallies(ctx context.Context) {
-	now := time.Now().UnixMilli()
+	a.drain.Lock()
+	defer a.drain.Unlock()
+	if a.waiting == nil {
+		a.waiting = map[events.Event]int64{}
+	}
 	for _, t := range a.tallies.list() {
 		t.Drain(func(e *events.Event) bool {
-			e.At = now
-			if err := a.journal.Append(ctx, e.Append(nil)); err != nil {
-				a.journalFailed(err)
-				return false
-			}
-			a.live.Add(e)
+			key := *e
+			key.Count = 0
+			a.waiting[key] += e.Count
 			return true
 		})
 	}
+	const together = 4096 // records: far below a segment
+	evs := make([]events.Event, 0, min(together, len(a.waiting)))
+	now := time.Now().UnixMilli()
+	for key, n := range a.waiting {
+		e := key
+		e.Count, e.At = n, now
+		if evs = append(evs, e); len(evs) == together {
+			if !a.write(ctx, evs) {
+				return
+			}
+			evs = evs[:0]
+		}
+	}
+	a.write(ctx, evs)
+}
+
+// write takes events from those that wait once they are in the journal.
+func (a *app) write(ctx context.Context, evs []events.Event) bool {
+	records := make([][]byte, len(evs))
+	for i := range evs {
+		records[i] = evs[i].Append(nil)
+	}
+	// Not cut short by ctx: an append that was given up may have been written, and would be counted again.
+	if err := a.journal.AppendAll(context.WithoutCancel(ctx), records); err != nil {
+		a.journalFailed(err)
+		return false
+	}
+	for i := range evs {
+		a.live.Add(&evs[i])
+		key := evs[i]
+		key.Count, key.At = 0, 0
+		delete(a.waiting, key)
+	}
+	return true
 }
 
 // admin is the second port; a server that runs alone also shows its counts there, because there is no store to ask.

@@ -68,6 +68,7 @@ type Segment struct {
 
 type request struct {
 	payload []byte
+	more    [][]byte // of the same fate
 	seal    bool
 	done    chan error
 }
@@ -212,6 +213,19 @@ func (j *Journal) Append(ctx context.Context, payload []byte) error {
 		return fmt.Errorf("journal: a record of %d bytes; 1 to %d are possible", len(payload), MaxRecord)
 	}
 	return j.send(ctx, request{payload: payload, done: make(chan error, 1)})
+}
+
+// AppendAll is Append for many records: all are written, with one sync, or none.
+func (j *Journal) AppendAll(ctx context.Context, payloads [][]byte) error {
+	if len(payloads) == 0 {
+		return nil
+	}
+	for _, p := range payloads {
+		if len(p) == 0 || len(p) > MaxRecord {
+			return fmt.Errorf("journal: a record of %d bytes; 1 to %d are possible", len(p), MaxRecord)
+		}
+	}
+	return j.send(ctx, request{payload: payloads[0], more: payloads[1:], done: make(chan error, 1)})
 }
 
 // Seal closes the open segment, if it has records, so that it can be carried away.

@@ -56,10 +56,11 @@ func (j *Journal) serve(r request) {
 			seal = true
 			continue
 		}
-		j.buf = binary.LittleEndian.AppendUint32(j.buf, uint32(len(r.payload)))
-		j.buf = binary.LittleEndian.AppendUint32(j.buf, crc32.Checksum(r.payload, castagnoli))
-		j.buf = append(j.buf, r.payload...)
-		n++
+		j.frame(r.payload)
+		for _, p := range r.more {
+			j.frame(p)
+		}
+		n += 1 + len(r.more)
 	}
 	var err error
 	if n > 0 {
@@ -83,6 +84,12 @@ func (j *Journal) serve(r request) {
 	if cap(j.buf) > 8<<20 {
 		j.buf = nil
 	}
+}
+
+func (j *Journal) frame(payload []byte) {
+	j.buf = binary.LittleEndian.AppendUint32(j.buf, uint32(len(payload)))
+	j.buf = binary.LittleEndian.AppendUint32(j.buf, crc32.Checksum(payload, castagnoli))
+	j.buf = append(j.buf, payload...)
 }
 
 // write appends j.buf as a whole or not at all.

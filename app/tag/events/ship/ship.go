@@ -76,6 +76,7 @@ type Shipper struct {
 	Every   time.Duration // default 2 s
 	// Patience is how long a segment waits for Redis before it is shipped without claims; default 10 min.
 	Patience time.Duration
+	Now      func() time.Time // default time.Now
 	Logger   *slog.Logger
 	Stats    Stats
 
@@ -86,6 +87,8 @@ type Shipper struct {
 // Stats since start.
 type Stats struct {
 	Batches, Events, Duplicates, Unclaimed, Failures, Damaged atomic.Int64
+	// Misdated is events whose time cannot be right; they are counted in the hour in which they were shipped.
+	Misdated atomic.Int64
 }
 
 // Run ships until ctx ends.
@@ -138,7 +141,9 @@ func (s *Shipper) ship(ctx context.Context, seg journal.Segment) error {
 	if err != nil {
 		return err
 	}
-	b := &Batch{ID: seg.ID.String(), Server: s.Server, At: time.Now().UTC(), Deduplicated: true}
+	now := s.now()
+	s.Stats.Misdated.Add(redate(evs, now))
+	b := &Batch{ID: seg.ID.String(), Server: s.Server, At: now.UTC(), Deduplicated: true}
 	mine, err := s.claim(ctx, seg, b, evs)
 	if err != nil {
 		return err
@@ -158,6 +163,26 @@ func (s *Shipper) ship(ctx context.Context, seg journal.Segment) error {
 		return s.Journal.SetAside(seg)
 	}
 	return s.Journal.Remove(seg)
+}
+
+func (s *Shipper) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
+}
+
+// redate gives events the present time whose own cannot be right: the clock jumped ahead when they were written, or had not been
+// set. A report would show them in a year that nobody asks for. It says how many.
+func redate(evs []events.Event, now time.Time) (n int64) {
+	first, last := now.Add(-400*24*time.Hour).UnixMilli(), now.Add(time.Hour).UnixMilli()
+	for i := range evs {
+		if evs[i].At < first || evs[i].At > last {
+			evs[i].At = now.UnixMilli()
+			n++
+		}
+	}
+	return n
 }
 
 func (s *Shipper) read(seg journal.Segment) (evs []events.Event, damaged bool, err error) {
@@ -202,7 +227,7 @@ func (s *Shipper) claim(ctx context.Context, seg journal.Segment, b *Batch, evs 
 	}
 	owned, err := s.owned(ctx, b.ID, keys)
 	if err != nil {
-		if fi, statErr := os.Stat(seg.Path); statErr != nil || time.Since(fi.ModTime()) < cmp.Or(s.Patience, 10*time.Minute) {
+		if fi, statErr := os.Stat(seg.Path); statErr != nil || s.now().Sub(fi.ModTime()) < cmp.Or(s.Patience, 10*time.Minute) {
 			return nil, fmt.Errorf("claim events in Redis: %w", err)
 		}
 		s.Logger.Warn("reports: Redis stays away; a batch is counted without telling events of other servers apart", "batch", b.ID, "err", err)
