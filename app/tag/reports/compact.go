@@ -33,7 +33,7 @@ var levels = []level{
 }
 
 const (
-	// A part is far below the 16 MB of a document: about 250 bytes a row, 36 an input.
+	// A part is far below the 16 MB of a document: 200 to 500 bytes a row, 36 an input.
 	maxRows   = 20_000
 	maxInputs = 2_000
 	roundTime = 2 * time.Minute
@@ -44,7 +44,7 @@ type Compactor struct {
 	Store  *Store
 	Logger *slog.Logger
 	Every  time.Duration // default 30 s
-	// KeepBatches and KeepHours are how long what has been added up is kept; defaults 8 and 95 days. Days are kept for good.
+	// KeepBatches and KeepHours are how long what has been added up is kept; defaults 2 and 95 days. Days are kept for good.
 	KeepBatches, KeepHours time.Duration
 	// Now is the clock; default time.Now.
 	Now   func() time.Time
@@ -229,7 +229,7 @@ func (c *Compactor) sweep(ctx context.Context) error {
 	}
 	keepBatches, keepHours := c.KeepBatches, c.KeepHours
 	if keepBatches == 0 {
-		keepBatches = 8 * 24 * time.Hour
+		keepBatches = 48 * time.Hour
 	}
 	if keepHours == 0 {
 		keepHours = 95 * 24 * time.Hour
