@@ -1,6 +1,6 @@
 // Package hardcap keeps line items from ever being served more often than their hard cap, over all servers. A server leases
 // impressions in blocks from a counter in Redis and serves only from what it holds: deciding costs one atomic decrement, and no
-// crash or outage can lead to one ad too many. The price is on the safe side: what a crashed server held is not served, and
+// crash or outage can lead to one ad too many, unless Redis forgets what it acknowledged. The price is on the safe side: what a crashed server held is not served, and
 // without Redis a capped item stops when the leases are used up.
 //
 // What counts is an ad served, not its rendering: it cannot be known at decision time which ads will render.
