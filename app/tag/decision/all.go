@@ -25,7 +25,7 @@ func (e *Engine) DecideAll(ctx context.Context, requests []Request, traces []Tra
 		if traces != nil {
 			trace = &traces[i]
 		}
-		out[i] = e.decide(ctx, &r, trace, asked[i])
+		e.decide(ctx, &r, trace, asked[i], &out[i])
 		taken = append(taken, out[i].Groups(r.Placement.In)...)
 	}
 	for i, a := range asked {

@@ -151,13 +151,14 @@ type scratch struct {
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // Decide walks the waterfall. trace may be nil.
-func (e *Engine) Decide(ctx context.Context, r *Request, trace *Trace) Decision {
-	return e.decide(ctx, r, trace, nil)
+func (e *Engine) Decide(ctx context.Context, r *Request, trace *Trace) (d Decision) {
+	e.decide(ctx, r, trace, nil, &d)
+	return d
 }
 
-func (e *Engine) decide(ctx context.Context, r *Request, trace *Trace, asked *early) Decision {
+func (e *Engine) decide(ctx context.Context, r *Request, trace *Trace, asked *early, d *Decision) {
 	w := assign(r)
-	d := Decision{Step: -1, Waterfall: w, Arm: w.Arm}
+	d.Step, d.Waterfall, d.Arm = -1, w, w.Arm
 	switch {
 	case r.Placement.Paused:
 		d.NoFill = PlacementPaused
@@ -169,20 +170,19 @@ func (e *Engine) decide(ctx context.Context, r *Request, trace *Trace, asked *ea
 		s.early = asked
 		s.judge(e.Delivery)
 		s.ask(ctx, e.Frequency)
-		s.walk(ctx, e, &d)
-		s.settle(e, &d)
+		s.walk(ctx, e, d)
+		s.settle(e, d)
 		if !d.Filled {
 			d.NoFill = s.furthest()
 		}
 		if trace != nil {
-			trace.record(s, &d)
+			trace.record(s, d)
 		}
 		s.end()
 	}
 	if trace != nil {
-		trace.finish(r, &d)
+		trace.finish(r, d)
 	}
-	return d
 }
 
 // assign picks the visitor's waterfall: by user, else by page view, else at random, and always the same for the same.

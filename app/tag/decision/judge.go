@@ -9,13 +9,17 @@ import (
 
 // judge says for every candidate why the request alone rules it out; Eligible where it does not.
 func (s *scratch) judge(delivery Delivery) {
-	for i := range s.w.Steps {
-		step := &s.w.Steps[i]
+	steps, reasons := s.w.Steps, s.reasons
+	for i := range steps {
+		step := &steps[i]
 		for j := range step.Groups {
-			g := &step.Groups[j]
-			for k := range g.Candidates {
-				c := &g.Candidates[k]
-				reason := s.candidate(c, delivery)
+			candidates := step.Groups[j].Candidates
+			for k := range candidates {
+				c := &candidates[k]
+				reason := barReasons[c.Barred]
+				if reason == None {
+					reason = s.item(c.Item, delivery)
+				}
 				if reason == Eligible && len(c.Item.Frequency) > 0 {
 					if s.r.User == 0 {
 						reason = FrequencyUnknownUser
@@ -24,20 +28,17 @@ func (s *scratch) judge(delivery Delivery) {
 						s.ordinal = append(s.ordinal, c.Ordinal)
 					}
 				}
-				s.reasons[c.Ordinal] = reason
+				reasons[c.Ordinal] = reason
 			}
 		}
 		for j := range step.Sources {
-			s.reasons[step.Ordinal+j] = NotAsked
+			reasons[step.Ordinal+j] = NotAsked
 		}
 	}
 }
 
-func (s *scratch) candidate(c *inventory.Candidate, delivery Delivery) Reason {
-	if c.Barred != inventory.NotBarred {
-		return barReasons[c.Barred]
-	}
-	it := c.Item
+// item says why the request alone rules a line item out.
+func (s *scratch) item(it *inventory.Item, delivery Delivery) Reason {
 	if !it.InFlight(s.r.Now) {
 		return OutOfFlight
 	}
