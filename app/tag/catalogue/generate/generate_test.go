@@ -74,10 +74,11 @@ func TestTheSeedDecides(t *testing.T) {
 		}
 		return b.String()
 	}
-	if write(1) != write(1) {
+	first, again := write(1), write(1)
+	if first != again {
 		t.Error("the same seed makes different catalogues")
 	}
-	if write(1) == write(2) {
+	if first == write(2) {
 		t.Error("different seeds make the same catalogue")
 	}
 }

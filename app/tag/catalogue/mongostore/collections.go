@@ -113,6 +113,9 @@ func (d documents[T]) sync(ctx context.Context, w *writer, r *Result) error {
 	out.coll, out.w = w.store.db.Collection(d.name), w
 	var gone, changed []string
 	err := d.read(ctx, w.store.db, func(raw bson.Raw, k key) error {
+		if err := w.renew(ctx); err != nil { // large collections take their time to read
+			return err
+		}
 		doc := want[k.ID]
 		if doc == nil {
 			gone = append(gone, k.ID)
@@ -167,7 +170,7 @@ func (d documents[T]) sync(ctx context.Context, w *writer, r *Result) error {
 }
 
 func (d documents[T]) encode(doc *T) (bson.Raw, error) {
-	raw, err := bson.MarshalWithRegistry(registry, stored[T]{*doc, Schema})
+	raw, err := marshal(stored[T]{*doc, Schema})
 	if err != nil {
 		return nil, fmt.Errorf("encode %s %q: %w", d.name, d.id(doc), err)
 	}

@@ -112,14 +112,11 @@ func (w *writer) mine() bson.D {
 
 var errLost = errors.New("another import took over, because this one was silent for too long")
 
-// renew is called between writes. A writer that lost the mark stops.
+// renew is called between reads and writes. A writer that lost the mark stops.
 func (w *writer) renew(ctx context.Context) error {
 	now := time.Now().UTC()
 	if now.Sub(w.renewed) < writeTime/8 {
 		return nil
-	}
-	if now.Sub(w.renewed) > writeTime {
-		return errLost
 	}
 	res, err := w.store.meta().UpdateOne(ctx, w.mine(), w.mark(now))
 	if err != nil {

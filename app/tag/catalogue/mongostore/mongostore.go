@@ -16,7 +16,6 @@ import (
 
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/mongo"
-	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"patag/app/tag/catalogue"
 )
@@ -28,9 +27,7 @@ const Schema = 1
 type Store struct{ db *mongo.Database }
 
 // New uses a database.
-func New(db *mongo.Database) *Store {
-	return &Store{db.Client().Database(db.Name(), options.Database().SetRegistry(registry))}
-}
+func New(db *mongo.Database) *Store { return &Store{db} }
 
 // Errors of reading.
 var (

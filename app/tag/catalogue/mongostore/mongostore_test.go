@@ -172,6 +172,23 @@ func TestStore(t *testing.T) {
 			t.Errorf("indexes %v, want campaign and placements", names)
 		}
 	})
+	t.Run("a failed import lets the next one start", func(t *testing.T) {
+		w, err := s.lock(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.renewed = time.Now().Add(-writeTime / 2)
+		if err := w.renew(t.Context()); err != nil {
+			t.Fatalf("its own mark cannot be renewed: %v", err)
+		}
+		w.abandon(t.Context())
+		if _, err := s.Version(t.Context()); !errors.Is(err, ErrWriting) {
+			t.Errorf("half written documents can be read: %v", err)
+		}
+		if r := imported(t, s, back); r.Unchanged {
+			t.Error("want a new version")
+		}
+	})
 	t.Run("writers exclude each other, and a dead one is replaced", func(t *testing.T) {
 		w, err := s.lock(t.Context())
 		if err != nil {
@@ -189,6 +206,10 @@ func TestStore(t *testing.T) {
 		}
 		if r := imported(t, s, back); r.Unchanged {
 			t.Error("after a writer that died, nobody knows what version the documents are: want a new one")
+		}
+		w.renewed = time.Now().Add(-writeTime)
+		if err := w.renew(t.Context()); !errors.Is(err, errLost) {
+			t.Errorf("the dead writer comes back and goes on: %v, want errLost", err)
 		}
 		if err := w.finish(t.Context(), w.before); !errors.Is(err, errLost) {
 			t.Errorf("the dead writer comes back and finishes: %v, want errLost", err)

@@ -1,6 +1,7 @@
 package mongostore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,23 +10,27 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
-	"go.mongodb.org/mongo-driver/bson/bsoncodec"
-	"go.mongodb.org/mongo-driver/bson/bsonoptions"
+	"go.mongodb.org/mongo-driver/bson/bsonrw"
 	"go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
 )
 
-// registry encodes without the parts that say nothing: an empty targeting has ten of them.
-var registry = newRegistry()
-
-func newRegistry() *bsoncodec.Registry {
-	r := bson.NewRegistry()
-	codec, err := bsoncodec.NewStructCodec(bsoncodec.DefaultStructTagParser, bsonoptions.StructCodec().SetEncodeOmitDefaultStruct(true))
+// marshal encodes without the parts that say nothing: an empty targeting has ten of them.
+func marshal(v any) (bson.Raw, error) {
+	var b bytes.Buffer
+	w, err := bsonrw.NewBSONValueWriter(&b)
 	if err != nil {
-		panic(err) // only without a tag parser
+		return nil, err
 	}
-	r.RegisterKindEncoder(reflect.Struct, codec)
-	return r
+	enc, err := bson.NewEncoder(w)
+	if err != nil {
+		return nil, err
+	}
+	enc.OmitZeroStruct()
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
 }
 
 // Codes by which servers say that they do not have a command or an option.

@@ -52,7 +52,7 @@ func faults(at string, schema bson.M, v any) []string {
 // through gives documents as MongoDB would see them.
 func through[T any](t *testing.T, v T) bson.M {
 	t.Helper()
-	raw, err := bson.MarshalWithRegistry(registry, v)
+	raw, err := marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
