@@ -135,7 +135,9 @@ func TestAllocations(t *testing.T) {
 		e := Engine{Frequency: seen{}, Delivery: delivered{}, Auctions: constantBids{}}
 		c := testCase{Request: testRequest{Placement: placement, User: "ben"}}
 		r := c.request(t, s, 1)
-		if got := testing.AllocsPerRun(1000, func() { e.Decide(t.Context(), &r, nil) }); got > most {
+		got := testing.AllocsPerRun(1000, func() { e.Decide(t.Context(), &r, nil) })
+		t.Logf("%s: %v allocations", placement, got)
+		if got > most {
 			t.Errorf("%s: %v allocations, want at most %v", placement, got, most)
 		}
 	}
