@@ -165,14 +165,18 @@ func (s *Step) end(mark, result string) {
 	}
 }
 
-// Elapsed prints a duration for a person: 0.4 s, 12 s, 3m07s.
+// Elapsed prints a duration for a person: 0.4 s, 12 s, 3m07s, 5h02m, 3d04h.
 func Elapsed(d time.Duration) string {
 	switch {
 	case d < 10*time.Second:
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	case d < 100*time.Second:
 		return fmt.Sprintf("%d s", int(d.Seconds()))
-	default:
+	case d < 100*time.Minute:
 		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	default:
+		return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
 	}
 }
