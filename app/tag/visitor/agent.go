@@ -192,26 +192,37 @@ func hints(h http.Header, dst *Visitor) marks {
 		dst.Browser = b
 	}
 	mobile := one(h, "Sec-Ch-Ua-Mobile")
-	switch strings.Trim(one(h, "Sec-Ch-Ua-Platform"), `"`) {
-	case "Windows":
-		dst.System = inventory.Windows
-	case "macOS":
-		dst.System = inventory.MacOS
-	case "Linux":
-		dst.System = inventory.Linux
-	case "Chrome OS", "Chromium OS":
-		dst.System = inventory.ChromeOS
-	case "Android":
-		dst.System = inventory.Android
-		if mobile == "?0" {
-			dst.Device = inventory.Tablet
-		}
+	system := platform(strings.Trim(one(h, "Sec-Ch-Ua-Platform"), `"`))
+	if system != 0 {
+		dst.System = system
+	}
+	switch {
+	case system == inventory.Android && mobile == "?0":
+		dst.Device = inventory.Tablet
+	case system != 0 && mobile == "?0":
+		dst.Device = inventory.Desktop
 	}
 	if mobile == "?1" {
 		dst.Device = inventory.Mobile
 	}
 	if strings.Contains(brands, "HeadlessChrome") {
 		return markHeadless
+	}
+	return 0
+}
+
+func platform(name string) inventory.System {
+	switch name {
+	case "Windows":
+		return inventory.Windows
+	case "macOS":
+		return inventory.MacOS
+	case "Linux":
+		return inventory.Linux
+	case "Chrome OS", "Chromium OS":
+		return inventory.ChromeOS
+	case "Android":
+		return inventory.Android
 	}
 	return 0
 }

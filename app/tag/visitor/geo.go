@@ -16,15 +16,14 @@ type geo struct {
 	records sync.Pool
 }
 
-// record is what is read of an entry.
-type record struct {
-	Country struct {
-		Code string `maxminddb:"iso_code"`
-	} `maxminddb:"country"`
-	Subdivisions []struct {
-		Code string `maxminddb:"iso_code"`
-	} `maxminddb:"subdivisions"`
-}
+// record is where a lookup puts what it reads: memory that is used again.
+type record struct{ country, region string }
+
+// Where an entry has its codes. Reading only these costs two small strings.
+var (
+	countryPath = []any{"country", "iso_code"}
+	regionPath  = []any{"subdivisions", 0, "iso_code"}
+)
 
 func openGeo(file string) (*geo, error) {
 	db, err := maxminddb.Open(file)
@@ -38,21 +37,18 @@ func openGeo(file string) (*geo, error) {
 func (g *geo) lookup(a netip.Addr) (inventory.Country, inventory.Region) {
 	rec := g.records.Get().(*record)
 	defer g.records.Put(rec)
-	rec.Country.Code, rec.Subdivisions = "", rec.Subdivisions[:0]
-	if err := g.db.Lookup(a).Decode(rec); err != nil {
+	*rec = record{}
+	entry := g.db.Lookup(a)
+	if err := entry.DecodePath(&rec.country, countryPath...); err != nil {
 		return 0, 0
 	}
-	country := inventory.ParseCountry(rec.Country.Code)
-	if country == 0 || len(rec.Subdivisions) == 0 {
+	country := inventory.ParseCountry(rec.country)
+	if err := entry.DecodePath(&rec.region, regionPath...); err != nil || country == 0 || len(rec.region) > 3 {
 		return country, 0
 	}
 	var b [6]byte
-	code := rec.Subdivisions[0].Code
-	if len(code) > 3 {
-		return country, 0
-	}
-	n := copy(b[:], rec.Country.Code)
+	n := copy(b[:], rec.country)
 	b[n] = '-'
-	n += 1 + copy(b[n+1:], code)
+	n += 1 + copy(b[n+1:], rec.region)
 	return country, inventory.ParseRegion(string(b[:n]))
 }
