@@ -41,7 +41,7 @@ type word struct {
 // words by their first letter, so that one pass over a User-Agent finds them all. Sources: the browsers' own documentation of their
 // User-Agent strings, and the crawlers' pages (Google, Bing, Yandex, Baidu, Apple, Meta, Pinterest, monitoring services).
 var words = index([]word{
-	// "bot" is in the names of most crawlers. Cubot makes phones: see find.
+	// "bot" is in the names of most crawlers. Cubot makes phones: see readAgent.
 	{"bot", markBot}, {"spider", markBot}, {"crawl", markBot}, {"slurp", markBot}, {"facebookexternalhit", markBot}, {"facebookcatalog", markBot},
 	{"meta-external", markBot}, {"mediapartners-google", markBot}, {"google-inspectiontool", markBot}, {"google-read-aloud", markBot}, {"googleother", markBot},
 	{"apis-google", markBot}, {"feedfetcher", markBot}, {"bingpreview", markBot}, {"chrome-lighthouse", markBot}, {"pagespeed", markBot}, {"gtmetrix", markBot},
@@ -67,15 +67,20 @@ var words = index([]word{
 	{"firefox/", markFirefox}, {"fxios/", markFirefox}, {"focus/", markFirefox}, {"klar/", markFirefox}, {"chrome/", markChrome}, {"crios/", markChrome}, {"chromium/", markChrome}, {"safari/", markSafari},
 })
 
-// index sorts words by their first byte.
-func index(all []word) *[256][]word {
-	var t [256][]word
+// table finds words by their first letter, and says of most places in a text that no word begins there.
+type table struct {
+	words [256][]word
+	pairs [256][4]uint64 // by the first letter, a bit for each second one
+}
+
+func index(all []word) *table {
+	t := &table{}
 	for _, w := range all {
-		if w.mark != 0 {
-			t[w.text[0]] = append(t[w.text[0]], w)
-		}
+		a, b := w.text[0], w.text[1]
+		t.words[a] = append(t.words[a], w)
+		t.pairs[a][b>>6] |= 1 << (b & 63)
 	}
-	return &t
+	return t
 }
 
 // maxAgent is how much of a User-Agent is looked at; real ones are shorter than 400 bytes.
@@ -85,8 +90,12 @@ const maxAgent = 1024
 func readAgent(s string) marks {
 	s = s[:min(len(s), maxAgent)]
 	var found marks
-	for i := range len(s) {
-		for _, w := range words[lower(s[i])] {
+	for i := 0; i+1 < len(s); i++ {
+		a, b := lower(s[i]), lower(s[i+1])
+		if words.pairs[a][b>>6]&(1<<(b&63)) == 0 {
+			continue
+		}
+		for _, w := range words.words[a] {
 			if hasPrefix(s[i:], w.text) && !(w.text == "bot" && i >= 2 && hasPrefix(s[i-2:], "cubot")) {
 				found |= w.mark
 			}
