@@ -8,20 +8,22 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"patag/scripts/patag/engine"
+	"patag/scripts/patag/exit"
 	"patag/scripts/patag/google"
 	"patag/scripts/patag/sweep"
 )
 
-const (
-	clusterType = "gcp:container/cluster:Cluster"
-	networkType = "gcp:compute/network:Network"
-)
+// ClusterType is a cluster's type in Pulumi.
+const ClusterType = "gcp:container/cluster:Cluster"
+
+const networkType = "gcp:compute/network:Network"
 
 func footprint(sum engine.Summary) sweep.Footprint {
 	var f sweep.Footprint
-	f.Clusters = append(f.Clusters, sum.IDs[clusterType]...)
+	f.Clusters = append(f.Clusters, sum.IDs[ClusterType]...)
 	for _, id := range sum.IDs[networkType] {
 		f.Networks = append(f.Networks, filepath.Base(id))
 	}
@@ -32,6 +34,32 @@ func footprint(sum engine.Summary) sweep.Footprint {
 // state, and what they left is still there.
 func (s *Session) footprintFile() string {
 	return filepath.Join(s.Cloud.Work(s.Stack), "footprint.json")
+}
+
+// EndClusters deletes clusters as a whole and takes them, with all that lives in them, out of the stack's state. Clusters that are
+// gone already are no error.
+func (s *Session) EndClusters(ctx context.Context, opened *engine.Stack, paths []string) error {
+	if len(paths) == 0 {
+		return nil
+	}
+	api, err := google.New(ctx, s.Cloud)
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		location, name, _ := strings.Cut(path, "/clusters/")
+		step := s.Progress.Step("delete cluster %s", name)
+		if err := api.DeleteContainer(ctx, path, location); err != nil {
+			step.Fail()
+			if ctx.Err() != nil {
+				return exit.New(exit.Interrupted, "delete cluster %s: interrupted", name).WithHint("the same command again goes on")
+			}
+			return exit.New(exit.Failed, "delete cluster %s: %w", name, err)
+		}
+		step.Done("it is gone")
+	}
+	_, err = opened.ForgetWithin(ctx, ClusterType)
+	return err
 }
 
 // Remember joins what the state has now to what it had.
@@ -91,7 +119,7 @@ func (s *Session) Forget() error {
 
 // adopted finishes the creation of what a killed run left half made.
 func (s *Session) adopted(ctx context.Context, a engine.Adopted) error {
-	if a.Type != clusterType {
+	if a.Type != ClusterType {
 		return nil
 	}
 	api, err := google.New(ctx, s.Cloud)

@@ -3,7 +3,6 @@ package down
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -88,21 +87,16 @@ func Destroy(ctx context.Context, s *app.Session) error {
 	if err != nil {
 		return err
 	}
-	_, destroyErr := opened.Destroy(ctx)
-	if exit.Code(destroyErr) == exit.Interrupted {
-		return destroyErr
+	// The clusters go first and as a whole: what is in them need not be deleted one by one, whether they still answer or not, and
+	// what GKE made for them, which can be deleted only after them, is in the way of the network's deletion.
+	if err := s.EndClusters(ctx, opened, sum.IDs[app.ClusterType]); err != nil {
+		return err
 	}
-	// The network cannot be deleted while things that GKE made are in it, and they can be only when the cluster is gone.
-	swept, err := s.Sweep(ctx, before)
-	if err != nil {
-		return errors.Join(destroyErr, err)
+	if _, err := s.Sweep(ctx, before); err != nil {
+		return err
 	}
-	if destroyErr != nil && swept > 0 {
-		s.Progress.Line("   they were in the way; going on")
-		_, destroyErr = opened.Destroy(ctx)
-	}
-	if destroyErr != nil {
-		return destroyErr
+	if _, err := opened.Destroy(ctx); err != nil {
+		return err
 	}
 	return s.Forget()
 }

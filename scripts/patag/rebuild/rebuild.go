@@ -18,7 +18,6 @@ import (
 	"patag/scripts/patag/backup"
 	"patag/scripts/patag/engine"
 	"patag/scripts/patag/exit"
-	"patag/scripts/patag/google"
 	"patag/scripts/patag/kube"
 	"patag/scripts/patag/project"
 	"patag/scripts/patag/terminal"
@@ -98,8 +97,6 @@ type Result struct {
 	Down           bool    `json:"downBefore"`
 	AdURL          string  `json:"adURL"`
 }
-
-const clusterType = "gcp:container/cluster:Cluster"
 
 func (r *run) all(ctx context.Context, stack string) error {
 	r.p = terminal.NewProgress(r.app.Streams)
@@ -196,7 +193,7 @@ func (r *run) decide(ctx context.Context) error {
 		return nil
 	}
 	r.plan = plan{Stack: r.s.Stack, Begun: time.Now().UTC()}
-	if ids := r.sum.IDs[clusterType]; len(ids) > 0 {
+	if ids := r.sum.IDs[app.ClusterType]; len(ids) > 0 {
 		r.plan.Cluster = ids[0]
 	}
 	switch r.flags.from {
@@ -270,16 +267,6 @@ func (r *run) replace(ctx context.Context) error {
 		if err := r.end(ctx); err != nil {
 			return err
 		}
-		opened, err := r.s.Open(ctx)
-		if err != nil {
-			return err
-		}
-		n, err := opened.ForgetWithin(ctx, clusterType)
-		opened.Close()
-		if err != nil {
-			return err
-		}
-		r.p.Line("   the state forgot %d resources of the old cluster", n)
 		r.plan.Forgotten = true
 		if err := r.write(); err != nil {
 			return err
@@ -293,23 +280,22 @@ func (r *run) replace(ctx context.Context) error {
 	return r.s.Keep(values)
 }
 
-// end deletes the old cluster and what it left.
+// end deletes the old cluster and what it left, and lets the state forget it.
 func (r *run) end(ctx context.Context) error {
-	api, err := google.New(ctx, r.s.Cloud)
+	before, err := r.s.Remember(r.sum)
 	if err != nil {
 		return err
 	}
-	if r.plan.Cluster != "" {
-		step := r.p.Step("delete the old cluster %s", filepath.Base(r.plan.Cluster))
-		location := filepath.Dir(filepath.Dir(r.plan.Cluster))
-		if err := api.DeleteContainer(ctx, r.plan.Cluster, location); err != nil {
-			step.Fail()
-			return fmt.Errorf("delete the old cluster: %w", err)
-		}
-		step.Done("it is gone")
-	}
-	before, err := r.s.Remember(r.sum)
+	opened, err := r.s.Open(ctx)
 	if err != nil {
+		return err
+	}
+	defer opened.Close()
+	var old []string
+	if r.plan.Cluster != "" {
+		old = []string{r.plan.Cluster}
+	}
+	if err := r.s.EndClusters(ctx, opened, old); err != nil {
 		return err
 	}
 	_, err = r.s.Sweep(ctx, before)

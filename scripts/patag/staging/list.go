@@ -131,8 +131,6 @@ func list(ctx context.Context, a *app.App, p *terminal.Progress) ([]Staging, err
 	return all, nil
 }
 
-const clusterType = "gcp:container/cluster:Cluster"
-
 func describe(ctx context.Context, s *app.Session, api *google.Client, stack string, sum engine.Summary, machines, disks []map[string]any) Staging {
 	text := func(key string) string { t, _ := sum.Outputs[key].(string); return t }
 	out := Staging{Project: strings.TrimPrefix(stack, config.StagingPrefix), Owner: text("owner"), AdURL: text("adURL"), State: "up"}
@@ -147,7 +145,7 @@ func describe(ctx context.Context, s *app.Session, api *google.Client, stack str
 	if !out.Expires.IsZero() && time.Now().After(out.Expires) {
 		out.State = "expired"
 	}
-	for _, path := range sum.IDs[clusterType] {
+	for _, path := range sum.IDs[app.ClusterType] {
 		cluster, err := api.Cluster(ctx, path)
 		if google.NotFound(err) {
 			out.State = "cluster gone"
