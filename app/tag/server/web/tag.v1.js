@@ -89,6 +89,7 @@
   function body(els, s) {
     var c = Object.assign({}, s);
     if (optedOut()) c.optOut = true;
+    if (c.gdpr === undefined && attr(script, "gdpr")) c.gdpr = attr(script, "gdpr") !== "0";
     els.concat(script || []).some(function (el) {
       if (!attr(el, "uid")) return false;
       c.userId = attr(el, "uid");
