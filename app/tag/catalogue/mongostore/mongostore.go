@@ -16,6 +16,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/mongo"
+	"golang.org/x/sync/errgroup"
 
 	"patag/app/tag/catalogue"
 )
@@ -80,10 +81,13 @@ func (s *Store) Load(ctx context.Context) (*catalogue.Catalogue, int64, error) {
 		return nil, 0, err
 	}
 	c := &catalogue.Catalogue{}
+	// Side by side: FerretDB takes a core for each.
+	reads, all := errgroup.WithContext(ctx)
 	for _, coll := range collections(c) {
-		if err := coll.load(ctx, s.db); err != nil {
-			return nil, 0, err
-		}
+		reads.Go(func() error { return coll.load(all, s.db) })
+	}
+	if err := reads.Wait(); err != nil {
+		return nil, 0, err
 	}
 	after, err := s.head(ctx)
 	if err != nil {
