@@ -12,7 +12,7 @@ setup := go run ./scripts/setup
 # Packages that only put the large cloud SDKs together; the race detector would spend minutes compiling SDKs for them.
 sdk := $(shell cat scripts/setup/norace.txt 2>/dev/null)
 
-.PHONY: help up down clean build tools test test-unit test-e2e soak lint bench docs
+.PHONY: help up down clean build tools testtools test test-unit test-e2e soak lint bench docs
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'
@@ -30,6 +30,9 @@ clean: down ## stop the sandbox and delete its state (built programs stay)
 build: ## install packages, build third-party programs and patag's own into bin/
 	@$(setup) build
 
+testtools: ## build, and install what only tests run
+	@$(setup) test
+
 tools: ## install packages and build the third-party programs only
 	@$(setup) tools
 
@@ -38,7 +41,7 @@ lint: ## go vet and staticcheck
 	go vet -composites=false ./...
 	go tool staticcheck ./...
 
-test: build test-unit test-e2e ## all tests
+test: testtools test-unit test-e2e ## all tests
 
 test-unit: ## fast tests by package
 	@scripts/test unit

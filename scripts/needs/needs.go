@@ -56,6 +56,13 @@ var Packages = []Package{
 	{"util-linux", []string{"nsenter", "setpriv"}, "nodes enter namespaces and drop users"},
 }
 
+// TestPackages are what tests run beside these: the real counterparts of what they test. Their services are not started.
+var TestPackages = []Package{
+	{"chromium", nil, "the loader's tests in a real browser"},
+	{"nutcracker", nil, "twemproxy between tag server and Redis"},
+	{"redis-server", nil, "Redis of the tag server's tests"},
+}
+
 // AvailableMemory is what can be had without swapping, in bytes.
 func AvailableMemory() (int64, error) {
 	raw, err := os.ReadFile("/proc/meminfo")

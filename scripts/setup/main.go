@@ -4,6 +4,7 @@
 //
 //	setup tools   packages and third-party programs
 //	setup build   the same, and patag's own programs
+//	setup test    the same, and what only tests run
 //	setup check   say what is missing, change nothing
 //
 // Every step is skipped when its result is there, and may be interrupted and run again.
@@ -16,8 +17,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
+
+	"patag/scripts/needs"
 )
 
 func main() {
@@ -36,8 +40,8 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) != 1 || !strings.Contains(" tools build check ", " "+args[0]+" ") {
-		return errors.New("usage: setup tools|build|check")
+	if len(args) != 1 || !strings.Contains(" tools build test check ", " "+args[0]+" ") {
+		return errors.New("usage: setup tools|build|test|check")
 	}
 	root, err := projectRoot()
 	if err != nil {
@@ -50,7 +54,11 @@ func run(ctx context.Context, args []string) error {
 	if err := checkMachine(); err != nil {
 		return err
 	}
-	packages, err := missingPackages(ctx)
+	wanted := needs.Packages
+	if args[0] == "test" {
+		wanted = slices.Concat(wanted, needs.TestPackages)
+	}
+	packages, err := missingPackages(ctx, wanted)
 	if err != nil {
 		return err
 	}
@@ -63,7 +71,8 @@ func run(ctx context.Context, args []string) error {
 		fmt.Println("programs to build:", orNone(names(missing)))
 		return nil
 	}
-	if len(missing) > 0 || args[0] == "build" && !built(root) {
+	own := args[0] == "build" || args[0] == "test"
+	if len(missing) > 0 || own && !built(root) {
 		if err := checkBuildRoom(root, cache); err != nil {
 			return err
 		}
@@ -75,7 +84,7 @@ func run(ctx context.Context, args []string) error {
 	if err := buildTools(ctx, p, root, cache, missing); err != nil {
 		return err
 	}
-	if args[0] == "build" {
+	if own {
 		return buildOwn(ctx, p, root)
 	}
 	return nil

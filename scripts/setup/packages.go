@@ -12,9 +12,9 @@ import (
 )
 
 // missingPackages lists those that dpkg does not know as installed.
-func missingPackages(ctx context.Context) ([]string, error) {
+func missingPackages(ctx context.Context, wanted []needs.Package) ([]string, error) {
 	args := []string{"-W", "-f", "${Package} ${db:Status-Status}\n"}
-	for _, p := range needs.Packages {
+	for _, p := range wanted {
 		args = append(args, p.Name)
 	}
 	out, _ := exec.CommandContext(ctx, "dpkg-query", args...).Output() // fails when one is unknown, and lists the others
@@ -25,7 +25,7 @@ func missingPackages(ctx context.Context) ([]string, error) {
 		}
 	}
 	var missing []string
-	for _, p := range needs.Packages {
+	for _, p := range wanted {
 		if !installed[p.Name] {
 			missing = append(missing, p.Name)
 		}
