@@ -144,7 +144,12 @@ func serve(ctx *pulumi.Context, s *config.Settings, g *ground, target *kube.Targ
 		after.Ready = append(slices.Clone(target.Ready), data.restored)
 		target = &after
 	}
+	var canary pulumi.StringInput
+	if s.CanaryImage != "" {
+		canary = pulumi.String(s.CanaryImage)
+	}
 	return tagserver.New(ctx, "tag", &tagserver.Args{
+		Canary: canary, Live: s.CanaryLive,
 		Target: target, Image: pulumi.String(s.Images.Tag), ServiceAccount: account.Name,
 		MongoURI: data.mongoURI, Key: g.secrets.TagKey, RedisAddress: data.redisAddress, Upstreams: data.upstreams,
 		Empty: s.Catalogue == config.CatalogueLater, LoadBalancers: network.GoogleRanges(), Min: s.TagMin, Max: s.TagMax, CPUTarget: s.TagCPUTarget,

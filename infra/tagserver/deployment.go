@@ -25,49 +25,63 @@ const (
 func deployment(args *Args, secret pulumi.StringPtrInput) *appsv1.DeploymentArgs {
 	meta := args.Target.Meta(Part, Part)
 	if args.Empty {
-		meta.Annotations = pulumi.StringMap{"pulumi.com/skipAwait": pulumi.String("true")}
+		meta.Annotations = pulumi.StringMap{skipAwait: pulumi.String("true")}
 	}
 	return &appsv1.DeploymentArgs{
 		Metadata: meta,
 		Spec: &appsv1.DeploymentSpecArgs{
 			// No Replicas: the autoscaler owns them.
 			Selector: kube.Selector(Part),
-			Strategy: &appsv1.DeploymentStrategyArgs{
-				Type:          pulumi.String("RollingUpdate"),
-				RollingUpdate: &appsv1.RollingUpdateDeploymentArgs{MaxSurge: pulumi.Int(1), MaxUnavailable: pulumi.Int(0)},
-			},
-			Template: &corev1.PodTemplateSpecArgs{
-				Metadata: &metav1.ObjectMetaArgs{Labels: kube.WithAccess(kube.Labels(Part), kube.AccessRedis, kube.AccessMongo)},
-				Spec: &corev1.PodSpecArgs{
-					ServiceAccountName:           args.ServiceAccount.ToStringOutput().ToStringPtrOutput(),
-					AutomountServiceAccountToken: pulumi.Bool(false),
-					EnableServiceLinks:           pulumi.Bool(false),
-					SecurityContext:              kube.PodSecurity(uid),
-					NodeSelector:                 args.NodeSelector,
-					Tolerations: corev1.TolerationArray{&corev1.TolerationArgs{
-						Key: pulumi.String(args.TolerateKey), Operator: pulumi.String("Equal"), Value: pulumi.String(args.TolerateValue), Effect: pulumi.String("NoSchedule"),
-					}},
-					TopologySpreadConstraints: kube.SpreadOverNodes(Part),
-					// The drain, then the requests in flight and the journal's last batch.
-					TerminationGracePeriodSeconds: pulumi.Int(drainSeconds + 45),
-					Containers:                    corev1.ContainerArray{container(args, secret)},
-					Volumes: corev1.VolumeArray{
-						// The journal survives the process, not the pod: a pod that ends hands it over to Mongo first. On the
-						// node's disk, so that an outage of Mongo may take hours.
-						kube.Scratch("state", fmt.Sprintf("%dGi", stateGiB), false),
-						kube.Scratch("tmp", "64Mi", false),
-						&corev1.VolumeArgs{Name: pulumi.String("key"), Secret: &corev1.SecretVolumeSourceArgs{
-							SecretName: secret, DefaultMode: pulumi.Int(0o440),
-							Items: corev1.KeyToPathArray{&corev1.KeyToPathArgs{Key: pulumi.String("key"), Path: pulumi.String("key")}},
-						}},
-					},
-				},
+			Strategy: rolling(),
+			// A node may have to come first.
+			ProgressDeadlineSeconds: pulumi.Int(300),
+			Template:                podTemplate(args, secret, args.Image, kube.Labels(Part)),
+		},
+	}
+}
+
+// skipAwait keeps the engine from waiting until a workload is ready.
+const skipAwait = "pulumi.com/skipAwait"
+
+// rolling replaces pods one by one, a new one before an old one.
+func rolling() *appsv1.DeploymentStrategyArgs {
+	return &appsv1.DeploymentStrategyArgs{
+		Type:          pulumi.String("RollingUpdate"),
+		RollingUpdate: &appsv1.RollingUpdateDeploymentArgs{MaxSurge: pulumi.Int(1), MaxUnavailable: pulumi.Int(0)},
+	}
+}
+
+func podTemplate(args *Args, secret pulumi.StringPtrInput, image pulumi.StringInput, labels pulumi.StringMap) *corev1.PodTemplateSpecArgs {
+	return &corev1.PodTemplateSpecArgs{
+		Metadata: &metav1.ObjectMetaArgs{Labels: kube.WithAccess(labels, kube.AccessRedis, kube.AccessMongo)},
+		Spec: &corev1.PodSpecArgs{
+			ServiceAccountName:           args.ServiceAccount.ToStringOutput().ToStringPtrOutput(),
+			AutomountServiceAccountToken: pulumi.Bool(false),
+			EnableServiceLinks:           pulumi.Bool(false),
+			SecurityContext:              kube.PodSecurity(uid),
+			NodeSelector:                 args.NodeSelector,
+			Tolerations: corev1.TolerationArray{&corev1.TolerationArgs{
+				Key: pulumi.String(args.TolerateKey), Operator: pulumi.String("Equal"), Value: pulumi.String(args.TolerateValue), Effect: pulumi.String("NoSchedule"),
+			}},
+			TopologySpreadConstraints: kube.SpreadOverNodes(Part),
+			// The drain, then the requests in flight and the journal's last batch.
+			TerminationGracePeriodSeconds: pulumi.Int(drainSeconds + 45),
+			Containers:                    corev1.ContainerArray{container(args, secret, image)},
+			Volumes: corev1.VolumeArray{
+				// The journal survives the process, not the pod: a pod that ends hands it over to Mongo first. On the
+				// node's disk, so that an outage of Mongo may take hours.
+				kube.Scratch("state", fmt.Sprintf("%dGi", stateGiB), false),
+				kube.Scratch("tmp", "64Mi", false),
+				&corev1.VolumeArgs{Name: pulumi.String("key"), Secret: &corev1.SecretVolumeSourceArgs{
+					SecretName: secret, DefaultMode: pulumi.Int(0o440),
+					Items: corev1.KeyToPathArray{&corev1.KeyToPathArgs{Key: pulumi.String("key"), Path: pulumi.String("key")}},
+				}},
 			},
 		},
 	}
 }
 
-func container(args *Args, secret pulumi.StringPtrInput) *corev1.ContainerArgs {
+func container(args *Args, secret pulumi.StringPtrInput, image pulumi.StringInput) *corev1.ContainerArgs {
 	value := func(name string, v pulumi.StringInput) *corev1.EnvVarArgs {
 		return &corev1.EnvVarArgs{Name: pulumi.String(name), Value: v.ToStringOutput().ToStringPtrOutput()}
 	}
@@ -76,7 +90,7 @@ func container(args *Args, secret pulumi.StringPtrInput) *corev1.ContainerArgs {
 	}
 	return &corev1.ContainerArgs{
 		Name:  pulumi.String(Part),
-		Image: args.Image,
+		Image: image,
 		Args:  pulumi.StringArray{pulumi.String("serve")},
 		Env: corev1.EnvVarArray{
 			value("TAG_LISTEN", pulumi.String(fmt.Sprintf(":%d", Port))),

@@ -52,6 +52,9 @@ type Args struct {
 	NodeSelector pulumi.StringMapInput
 	// Tolerate is the key and value of the pool's taint.
 	TolerateKey, TolerateValue string
+	// Canary is the image of one server more, to be compared with the others; nil: there is none. Live sends it traffic.
+	Canary pulumi.StringInput
+	Live   bool
 }
 
 func (a *Args) check() error {
@@ -61,6 +64,9 @@ func (a *Args) check() error {
 	}
 	if a.Min < 1 || a.Max < a.Min || a.CPUTarget < 1 || a.CPUTarget > 100 {
 		return errors.New("tagserver: Min must be at least 1, Max at least Min, CPUTarget 1 to 100")
+	}
+	if a.Live && a.Canary == nil {
+		return errors.New("tagserver: there is no Canary to be Live")
 	}
 	return a.Target.Check(Part)
 }
@@ -101,6 +107,11 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	}
 	if err := s.scaling(ctx, name, args); err != nil {
 		return nil, err
+	}
+	if args.Canary != nil {
+		if err := s.canary(ctx, name, args, secret, out); err != nil {
+			return nil, err
+		}
 	}
 	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{})
 }

@@ -81,6 +81,8 @@ type Settings struct {
 	TagMin          int
 	TagMax          int
 	TagCPUTarget    int
+	CanaryImage     string
+	CanaryLive      bool
 	RequestLimit    int
 	RequestLog      float64
 	Database        string

@@ -40,6 +40,9 @@ func (s *Settings) relations() (problems []problem) {
 	problems = append(problems, s.places()...)
 	problems = append(problems, s.overlaps()...)
 	problems = append(problems, s.sizes()...)
+	if s.CanaryLive && s.CanaryImage == "" {
+		problems = append(problems, problem{"patag:canaryLive is true", "there is no canary without patag:canaryImage", "set both or none"})
+	}
 	return append(problems, s.neededImages()...)
 }
 
