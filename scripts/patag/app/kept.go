@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 
+	"patag/scripts/patag/engine"
 	"patag/scripts/patag/exit"
 	"patag/scripts/patag/project"
 )
@@ -36,6 +37,32 @@ func (s *Session) ImagesOf(stack string) (map[string]any, error) {
 		return nil, exit.New(exit.Failed, "it is not known which images %s runs: it was not brought up from this state folder", stack).WithHint("bring it up with `patag up %s`, or name images by digest", stack)
 	}
 	return images, nil
+}
+
+// UseImages makes the next Open run these images. Where the stack's own config names images, it names these from now on.
+func (s *Session) UseImages(images map[string]any) error {
+	own, err := s.Value("patag:images")
+	if err != nil {
+		return err
+	}
+	if own == "" {
+		s.images = maps.Clone(images)
+		return nil
+	}
+	s.images = nil
+	return s.Keep(project.Config{"patag:images": maps.Clone(images)})
+}
+
+// History is that of the session's stack, oldest first.
+func (s *Session) History(ctx context.Context) ([]engine.Update, error) {
+	o, err := s.EngineOptions()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.WriteConfig(); err != nil {
+		return nil, err
+	}
+	return engine.History(ctx, o)
 }
 
 // Images are those that BuildImages made.

@@ -25,6 +25,8 @@ type Session struct {
 	Cloud    *cloud.Cloud
 	Tools    cloud.Tools
 	Progress *terminal.Progress
+	// Message is kept with the updates of this session in the stack's history.
+	Message string
 
 	// generated is the config as it follows from the tracked files and the cloud; overrides are this run's -c.
 	generated, overrides project.Config
@@ -257,7 +259,7 @@ func (s *Session) EngineOptions() (engine.Options, error) {
 	}
 	return engine.Options{
 		Project: s.Project.Name, Stack: s.Stack, Program: s.App.Program, Dir: s.Cloud.Work(s.Stack),
-		CLI: cli, Env: env, Backend: s.Cloud.Backend, SecretsProvider: s.Cloud.SecretsProvider, Progress: s.Progress,
+		CLI: cli, Env: env, Backend: s.Cloud.Backend, SecretsProvider: s.Cloud.SecretsProvider, Progress: s.Progress, Message: s.Message,
 	}, nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"patag/scripts/patag/app"
 	"patag/scripts/patag/backup"
+	"patag/scripts/patag/deploy"
 	"patag/scripts/patag/down"
 	"patag/scripts/patag/engine"
 	"patag/scripts/patag/env"
@@ -88,6 +89,7 @@ programs up on this machine, without a cloud account (the sandbox).
 	root.AddCommand(up.NewCommand(a), preview.NewCommand(a), down.NewCommand(a), status.NewCommand(a), env.NewCommand(a),
 		sandbox.NewCommand(a), images.NewCommand(a), newVersion(a))
 	root.AddCommand(backup.NewCommands(a)...)
+	root.AddCommand(deploy.NewCommands(a)...)
 	root.AddCommand(rebuild.NewCommand(a), staging.NewCommand(a))
 	for _, group := range root.Commands() {
 		if group.HasSubCommands() && group.RunE == nil {

@@ -35,7 +35,9 @@ type Options struct {
 	Backend string
 	// SecretsProvider is used when the stack is made; empty for the passphrase.
 	SecretsProvider string
-	Progress        *terminal.Progress
+	// Message is kept with the update in the stack's history.
+	Message  string
+	Progress *terminal.Progress
 	// Adopted is called for each resource that a killed run may have left half made, to finish what its provider does
 	// after the creation itself. It may be nil.
 	Adopted func(ctx context.Context, a Adopted) error
@@ -131,7 +133,7 @@ func (s *Stack) Close() {
 // Up runs the program and makes the cloud as it says.
 func (s *Stack) Up(ctx context.Context) (Result, error) {
 	return s.run(ctx, "up", false, func(ctx context.Context, log *os.File, ch chan events.EngineEvent) (map[string]any, error) {
-		r, err := s.auto.Up(ctx, optup.EventStreams(ch), optup.ProgressStreams(log), optup.ErrorProgressStreams(log), optup.SuppressProgress(), optup.Color("never"))
+		r, err := s.auto.Up(ctx, optup.EventStreams(ch), optup.ProgressStreams(log), optup.ErrorProgressStreams(log), optup.SuppressProgress(), optup.Color("never"), optup.Message(s.o.Message))
 		return plain(r.Outputs), err
 	})
 }

@@ -1,0 +1,233 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"patag/infra/tagserver"
+	"patag/scripts/patag/exit"
+	"patag/scripts/patag/kube"
+	"patag/scripts/patag/project"
+)
+
+// Selectors of the pods.
+const (
+	selectCanary  = tagserver.ComponentLabel + "=" + tagserver.CanaryComponent
+	selectRunning = "app.kubernetes.io/name=" + tagserver.Part + "," + tagserver.ComponentLabel + "!=" + tagserver.CanaryComponent
+)
+
+// dark starts the canary where nobody sees it, and asks it what the others are asked.
+func (r *run) dark(ctx context.Context) error {
+	if err := r.reach(stepDark); err != nil {
+		return err
+	}
+	pod, err := r.place(ctx, tagserver.CanaryPart, project.Config{keyImage: r.plan.To["tag"], keyLive: nil})
+	if err != nil {
+		return err
+	}
+	return r.timed("compare dark", func() error { return r.compareDark(ctx, pod) })
+}
+
+// live gives the canary its share of the traffic and watches it.
+func (r *run) live(ctx context.Context) error {
+	if err := r.reach(stepLive); err != nil {
+		return err
+	}
+	pod, err := r.place(ctx, tagserver.Part, project.Config{keyImage: r.plan.To["tag"], keyLive: true})
+	if err != nil {
+		return err
+	}
+	return r.timed("compare live", func() error { return r.compareLive(ctx, pod) })
+}
+
+// place has the canary's pod run under a name, and waits until it is ready.
+func (r *run) place(ctx context.Context, name string, values project.Config) (pod kube.Pod, err error) {
+	what := "canary dark"
+	if name == tagserver.Part {
+		what = "canary live"
+	}
+	err = r.timed(what, func() error {
+		if err := r.s.Keep(values); err != nil {
+			return err
+		}
+		if err := r.s.UseImages(anys(r.plan.From)); err != nil {
+			return err
+		}
+		if _, err := r.s.Apply(ctx); err != nil {
+			return err
+		}
+		pod, err = r.ready(ctx, name)
+		return err
+	})
+	return pod, err
+}
+
+// ready waits for the canary's pod.
+func (r *run) ready(ctx context.Context, name string) (kube.Pod, error) {
+	step := r.p.Step("wait for the canary's server")
+	limit := r.flags.limits.Ready
+	pod, err := r.waitReady(ctx, name, limit)
+	if err != nil {
+		step.Fail()
+		return pod, err
+	}
+	step.Done("%s", pod.Name)
+	return pod, nil
+}
+
+// crashes of a pod before its image is given up: one may be the start's bad luck.
+const crashes = 2
+
+func (r *run) waitReady(ctx context.Context, name string, limit time.Duration) (kube.Pod, error) {
+	trouble := "it was not made"
+	for end := time.Now().Add(limit); time.Now().Before(end); {
+		pods, err := r.cluster.Pods(ctx, r.namespace, selectCanary)
+		if ctx.Err() != nil {
+			return kube.Pod{}, ctx.Err()
+		}
+		if err != nil {
+			trouble = err.Error() // the API server may be away for a moment
+		}
+		for _, pod := range pods {
+			if pod.Leaving || pod.Image != r.plan.To["tag"] || pod.Labels["app.kubernetes.io/name"] != name {
+				continue
+			}
+			switch {
+			case pod.Hopeless, pod.Restarts >= crashes:
+				return pod, fmt.Errorf("the new server does not start: %s%s", pod.Trouble, r.lastWords(ctx, pod))
+			case pod.Ready:
+				return pod, nil
+			case pod.Trouble != "":
+				trouble = pod.Trouble
+			default:
+				trouble = "it runs, but does not say that it is ready" + r.lastWords(ctx, pod)
+			}
+		}
+		if err := pause(ctx, 500*time.Millisecond); err != nil {
+			return kube.Pod{}, err
+		}
+	}
+	return kube.Pod{}, fmt.Errorf("the new server was not ready after %s: %s", limit, trouble)
+}
+
+// lastWords of a pod that fails: the last line that it wrote.
+func (r *run) lastWords(ctx context.Context, pod kube.Pod) string {
+	text, err := r.cluster.Log(ctx, r.namespace, pod.Name, 1, pod.Restarts > 0)
+	if err != nil || text == "" {
+		return ""
+	}
+	if len(text) > 300 {
+		text = text[:300]
+	}
+	return "; its log ends with: " + text
+}
+
+// roll replaces the servers, and takes the canary away after that.
+func (r *run) roll(ctx context.Context) error {
+	if err := r.reach(stepRoll); err != nil {
+		return err
+	}
+	return r.timed("roll out", func() error {
+		if err := r.s.Keep(project.Config{keyImage: nil, keyLive: nil}); err != nil {
+			return err
+		}
+		if err := r.s.UseImages(anys(r.plan.To)); err != nil {
+			return err
+		}
+		return r.rollout(ctx, r.plan.To["tag"])
+	})
+}
+
+// rollout applies what the session has, and gives up early on servers that will never be ready.
+func (r *run) rollout(ctx context.Context, image string) error {
+	limited, cancel := context.WithTimeoutCause(ctx, r.flags.limits.Rollout, fmt.Errorf("the servers were not replaced after %s", r.flags.limits.Rollout))
+	defer cancel()
+	watched, stop := context.WithCancelCause(limited)
+	defer stop(nil)
+	go r.watchRollout(watched, stop, image)
+	_, err := r.s.Apply(watched)
+	if err == nil {
+		return nil
+	}
+	if cause := context.Cause(watched); ctx.Err() == nil && cause != nil {
+		return fmt.Errorf("the rollout is stuck: %w", cause)
+	}
+	return err
+}
+
+// stuckAfter is how long a server of a rollout may be in trouble.
+const stuckAfter = 20 * time.Second
+
+func (r *run) watchRollout(ctx context.Context, stop context.CancelCauseFunc, image string) {
+	since := map[string]time.Time{}
+	for pause(ctx, time.Second) == nil {
+		pods, err := r.cluster.Pods(ctx, r.namespace, selectRunning)
+		if err != nil {
+			continue
+		}
+		for _, pod := range pods {
+			if pod.Leaving || pod.Ready || pod.Image != image || !pod.Hopeless && pod.Restarts < crashes {
+				delete(since, pod.Name)
+				continue
+			}
+			if _, known := since[pod.Name]; !known {
+				since[pod.Name] = time.Now()
+			}
+			if time.Since(since[pod.Name]) > stuckAfter {
+				stop(fmt.Errorf("%s does not start: %s%s", pod.Name, pod.Trouble, r.lastWords(ctx, pod)))
+				return
+			}
+		}
+	}
+}
+
+// back puts the stack to what it ran before.
+func (r *run) back(ctx context.Context, reason string, cause error) error {
+	if cause != nil && r.plan.Step != stepBack {
+		r.p.Line(" ✗ %s", strings.TrimSpace(reason))
+	}
+	r.p.Line("   taking it back")
+	r.plan.Reason = reason
+	if err := r.reach(stepBack); err != nil {
+		return err
+	}
+	r.message("deploy, taken back,")
+	err := r.timed("take back", func() error {
+		if err := r.s.Keep(project.Config{keyImage: nil, keyLive: nil}); err != nil {
+			return err
+		}
+		if err := r.s.UseImages(anys(r.plan.From)); err != nil {
+			return err
+		}
+		_, err := r.s.Apply(ctx)
+		return err
+	})
+	if err != nil {
+		return exit.New(exit.Code(err), "take the deployment of %s back: %w", r.s.Stack, err).WithHint("`patag deploy %s` goes on with that", r.s.Stack)
+	}
+	if err := os.Remove(planFile(r.s)); err != nil {
+		return err
+	}
+	r.report.Result, r.report.Reason = rolledBack, reason
+	if cause == nil {
+		return nil
+	}
+	var known *exit.Error
+	if errors.As(cause, &known) && known.Hint != "" {
+		return exit.New(exit.Failed, "the new images were taken back: %s", reason).WithHint("%s", known.Hint)
+	}
+	return exit.New(exit.Failed, "the new images were taken back: %s", reason).WithHint("no more than one server ran them")
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
