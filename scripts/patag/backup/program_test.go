@@ -4,12 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +15,7 @@ import (
 
 	"patag/app/backup/bucket"
 	"patag/app/backup/command"
+	"patag/app/tag/faulttest/parts"
 	"patag/infra/sandbox/googleapi"
 	"patag/infra/sandbox/googleapi/apitest"
 	"patag/infra/sandbox/googleapi/policy"
@@ -49,46 +45,12 @@ func newRig(t *testing.T) *rig {
 	if _, err := service.Buckets.Insert(apitest.Project, &api.Bucket{Name: "backups"}).Do(); err != nil {
 		t.Fatal(err)
 	}
-	addr := ferretdb(t)
-	r.uri = "mongodb://" + addr + "/patag"
+	r.uri = "mongodb://" + parts.FerretDB(t).Addr + "/patag"
 	if r.client, err = mongo.Connect(t.Context(), options.Client().ApplyURI(r.uri)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.client.Disconnect(t.Context()) })
 	return r
-}
-
-// ferretdb runs a store until the test ends, and answers its address.
-func ferretdb(t *testing.T) string {
-	t.Helper()
-	program := filepath.Join(os.Getenv("PATAG_TOOLS"), "ferretdb")
-	if _, err := os.Stat(program); os.Getenv("PATAG_TOOLS") == "" || err != nil {
-		t.Skipf("NOT TESTED: no ferretdb in PATAG_TOOLS=%q", os.Getenv("PATAG_TOOLS"))
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	cmd := exec.Command(program, "--listen", addr, "--data-dir", t.TempDir())
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		c, err := net.Dial("tcp", addr)
-		if err == nil {
-			c.Close()
-			return addr
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("ferretdb does not listen: %v\n%s", err, &log)
-		}
-	}
 }
 
 // fill writes a catalogue's head, batches and something personal.
