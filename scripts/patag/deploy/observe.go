@@ -88,8 +88,8 @@ func (r *run) compareLive(ctx context.Context, pod kube.Pod) error {
 		step.Fail()
 		return err
 	}
-	if c.Canary.Requests < fewest {
-		step.Done("there is hardly any traffic (%d requests): judged by %s", c.Canary.Requests, c.Probes)
+	if n := c.Canary.Requests - c.Probes.Canary.Requests; n < fewest {
+		step.Done("there is hardly any traffic (%d requests): judged by %s", max(0, n), c.Probes)
 		return nil
 	}
 	step.Done("%s", c)
@@ -119,10 +119,10 @@ func (r *run) watch(ctx context.Context, pod kube.Pod, say func(string)) (*Compa
 		defer s.way.Close()
 		w.running = append(w.running, s)
 	}
+	round(ctx, w.running[0], canary, placements, false)
 	if err := w.start(ctx); err != nil {
 		return nil, err
 	}
-	round(ctx, w.running[0], canary, placements, false)
 	w.running[0].answers, canary.answers = newAnswers(), newAnswers()
 	begin := time.Now()
 	var traffic time.Time
@@ -134,12 +134,14 @@ func (r *run) watch(ctx context.Context, pod kube.Pod, say func(string)) (*Compa
 			return nil, err
 		}
 		round(ctx, w.running[0], canary, placements, false)
-		c, perServer, err := w.look(ctx)
+		c, servers, err := w.look(ctx)
 		if err != nil {
 			return nil, err
 		}
-		// Its own questions are in the canary's counters too: they are no sign of traffic.
-		if traffic.IsZero() && c.Canary.Requests > canary.answers.requests+fewest {
+		// What was asked here is in the counters too, and no traffic.
+		mine := c.Canary.Requests - canary.answers.requests
+		perServer := (c.Running.Requests - w.running[0].answers.requests) / servers
+		if traffic.IsZero() && mine > fewest {
 			traffic = time.Now()
 		}
 		c.Probes = &Comparison{Running: w.running[0].answers.figures(), Canary: canary.answers.figures()}
@@ -151,7 +153,7 @@ func (r *run) watch(ctx context.Context, pod kube.Pod, say func(string)) (*Compa
 		case traffic.IsZero() && since < trafficWithin && perServer > fewest:
 			say("no traffic yet")
 		case traffic.IsZero() && since >= trafficWithin && perServer > 10*fewest:
-			return c, fmt.Errorf("the new server had no traffic in %s, while the others had %d requests each: load balancers do not find it well, or it counts none", trafficWithin, perServer)
+			return c, fmt.Errorf("the new server had no traffic in %s, while the others had %d requests each: load balancers do not find it healthy, or it counts none", trafficWithin, perServer)
 		case traffic.IsZero() && since >= r.flags.limits.Window, !traffic.IsZero() && time.Since(traffic) >= r.flags.limits.Window:
 			if c.Problems != nil {
 				return c, errors.New(strings.Join(c.Problems, "; "))
@@ -204,7 +206,7 @@ func (w *watcher) start(ctx context.Context) error {
 	return nil
 }
 
-// look answers what happened since the start, and how many requests each running server had. Running servers that are gone since are
+// look answers what happened since the start, and how many running servers were looked at. Running servers that are gone since are
 // left out; the autoscaler may have taken them.
 func (w *watcher) look(ctx context.Context) (*Comparison, int, error) {
 	now, err := scrape(ctx, w.canary)
@@ -228,5 +230,5 @@ func (w *watcher) look(ctx context.Context) (*Comparison, int, error) {
 	if there == 0 {
 		return nil, 0, errors.New("none of the running servers can be compared with any more")
 	}
-	return &Comparison{Running: others.figures(), Canary: mine.figures()}, int(others.requests) / there, nil
+	return &Comparison{Running: others.figures(), Canary: mine.figures()}, there, nil
 }

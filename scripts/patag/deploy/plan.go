@@ -211,11 +211,17 @@ func (r *run) previewed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for op, n := range result.Changes {
-		if strings.Contains(op, "delete") || strings.Contains(op, "replace") {
-			return exit.New(exit.Usage, "the program would %s %d resources of %s: that is more than new images", op, n, r.s.Stack).
-				WithHint("see `patag preview %s`, and bring it up to date with `patag up %s` first; nothing was changed", r.s.Stack, r.s.Stack)
+	var more []string
+	for _, one := range result.Gone {
+		kind, _, _ := strings.Cut(one, " ")
+		// These cannot change: another one takes their place by design.
+		if kind != "kubernetes:batch/v1:Job" && kind != "kubernetes:core/v1:ConfigMap" && kind != "kubernetes:core/v1:Secret" {
+			more = append(more, one)
 		}
+	}
+	if more != nil {
+		return exit.New(exit.Usage, "the program would delete or replace %s in %s: that is more than new images", strings.Join(more, ", "), r.s.Stack).
+			WithHint("see `patag preview %s`, and bring it up to date with `patag up %s` first; nothing was changed", r.s.Stack, r.s.Stack)
 	}
 	return nil
 }

@@ -31,6 +31,7 @@ type view struct {
 	active  map[string]operation
 	changes map[string]int // as the engine counts them, with components and the stack
 	total   map[string]int // of real resources, in words
+	gone    []string       // what is deleted or replaced: "type name"
 	warned  map[string]bool
 	failed  []failure
 	// errors are of no resource: the program's own, or the engine's.
@@ -212,6 +213,9 @@ func (v *view) end(m apitype.StepEventMetadata, failed bool) {
 	} else if custom(m) {
 		g.changes[verbOf(m.Op)]++
 		v.total[verbOf(m.Op)]++
+		if verb := verbOf(m.Op); verb == "deleted" || verb == "replaced" {
+			v.gone = append(v.gone, urnType(m.URN)+" "+urnName(m.URN))
+		}
 	} else {
 		g.settled = true
 	}
@@ -338,7 +342,7 @@ func (v *view) close(ok bool) Result {
 	for _, g := range v.order {
 		v.flush(g)
 	}
-	result := Result{Changes: v.changes}
+	result := Result{Changes: v.changes, Gone: v.gone}
 	if !ok {
 		v.step.Fail()
 		return result

@@ -56,6 +56,8 @@ type Stack struct {
 type Result struct {
 	// Changes counts resources by operation: create, update, replace, delete, same.
 	Changes map[string]int
+	// Gone are resources that were, or would be, deleted or replaced: "type name".
+	Gone []string
 	// Outputs are the stack's; a secret one is left out.
 	Outputs map[string]any
 	Log     string
