@@ -118,8 +118,12 @@ func (s toSandbox) RoundTrip(req *http.Request) (*http.Response, error) {
 	sent.Host = req.URL.Host
 	sent.URL.Scheme, sent.URL.Host = "http", s.api
 	resp, err := (&http.Transport{Proxy: nil, DisableKeepAlives: true}).RoundTrip(sent)
-	if err == nil {
-		resp.Request = req // relative locations stay under the public name
+	if err != nil {
+		return nil, err
 	}
-	return resp, err
+	resp.Request = req // relative locations stay under the public name, and so does the place to log in at
+	if login := resp.Header.Get("WWW-Authenticate"); login != "" {
+		resp.Header.Set("WWW-Authenticate", strings.Replace(login, `realm="http://`, `realm="https://`, 1))
+	}
+	return resp, nil
 }
