@@ -111,6 +111,9 @@ func (s *Session) Sweep(ctx context.Context, f sweep.Footprint) (deleted int, er
 
 // Forget ends the memory of a stack that is gone.
 func (s *Session) Forget() error {
+	if err := s.RebuildDone(); err != nil {
+		return err
+	}
 	if err := os.Remove(s.footprintFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

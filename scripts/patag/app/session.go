@@ -30,6 +30,8 @@ type Session struct {
 
 	// generated is the config as it follows from the tracked files and the cloud; overrides are this run's -c.
 	generated, overrides project.Config
+	// rebuilding is true for the one command that may go on with a rebuild.
+	rebuilding bool
 	images               map[string]any
 }
 

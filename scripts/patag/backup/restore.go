@@ -90,10 +90,12 @@ type Restored struct {
 
 // Into makes a stack use a database that is filled from a backup. When that fails the stack is put back to what it used before.
 func Into(ctx context.Context, s *app.Session, m *bucket.Manifest, database string, mask bool) (*Restored, error) {
-	before, err := s.Value(KeyDatabase)
+	// What is in use, not what the config says: that may be a restore's that was cut off.
+	sum, err := s.Existing(ctx)
 	if err != nil {
 		return nil, err
 	}
+	before, _ := sum.Outputs["database"].(string)
 	restoredBefore, err := s.Value(KeyRestore)
 	if err != nil {
 		return nil, err

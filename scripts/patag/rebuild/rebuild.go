@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,8 +46,14 @@ What was counted after the backup is lost with the old cluster, except for what 
 		Example: "  patag rebuild production\n  patag rebuild production --from-backup 20261124T120000Z-0a1b2c --yes-production",
 		Args:    app.OneStack, ValidArgsFunction: a.CompleteStack,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r := &run{app: a, flags: f}
-			return r.all(cmd.Context(), args[0])
+			r := &run{app: a, flags: f, p: terminal.NewProgress(a.Streams)}
+			defer r.p.Close()
+			var err error
+			if r.s, err = a.BeginRun(args[0], nil, false, r.p); err != nil {
+				return err
+			}
+			// For the whole of it: a second rebuild would follow the same plan, beside this one.
+			return r.s.AloneRebuilding(func() error { return r.all(cmd.Context(), args[0]) })
 		},
 	}
 	cmd.Flags().StringVar(&f.from, "from-backup", "", "ID of a backup; newest; or none for an empty store (default: one that is taken now, else the newest)")
@@ -76,6 +82,11 @@ type plan struct {
 	Forgotten bool `json:"forgotten"`
 }
 
+// other is true when a backup is asked for by name, and it is not the plan's: the store may be filled already, so that is a rebuild of its own.
+func (p plan) other(from string) bool {
+	return from != "" && from != "newest" && from != p.Backup && p.Stack+"/"+from != p.Backup
+}
+
 type run struct {
 	app   *app.App
 	flags flags
@@ -99,19 +110,17 @@ type Result struct {
 }
 
 func (r *run) all(ctx context.Context, stack string) error {
-	r.p = terminal.NewProgress(r.app.Streams)
-	defer r.p.Close()
 	begin := time.Now()
 	if err := r.begin(ctx, stack); err != nil {
 		return err
 	}
 	watch := watchService(ctx, r.sum.Outputs["adURL"])
 	defer watch.stop()
-	if err := r.decide(ctx); err != nil {
+	// What cannot be built is found out before anything is taken away, and the last backup is as late as can be.
+	if err := r.s.BuildImages(ctx, true); err != nil {
 		return err
 	}
-	// What cannot be built is found out before anything is taken away.
-	if err := r.s.BuildImages(ctx, true); err != nil {
+	if err := r.decide(ctx); err != nil {
 		return err
 	}
 	if err := r.replace(ctx); err != nil {
@@ -129,7 +138,7 @@ func (r *run) all(ctx context.Context, stack string) error {
 		return exit.New(exit.Failed, "%s is rebuilt, but serves no ad: %w", stack, err).WithHint("see `patag status %s`; the same command again goes on", stack)
 	}
 	step.Done("it answers")
-	if err := os.Remove(r.planFile()); err != nil {
+	if err := r.s.RebuildDone(); err != nil {
 		return err
 	}
 	return r.tell(Result{Stack: stack, Backup: r.plan.Backup, Taken: r.plan.Taken, Seconds: time.Since(begin).Seconds(), WithoutService: gap.Seconds(), Down: down, AdURL: ad})
@@ -154,26 +163,27 @@ func (r *run) tell(result Result) error {
 	return err
 }
 
-func (r *run) planFile() string { return filepath.Join(r.s.Cloud.Work(r.s.Stack), "rebuild.json") }
-
 // begin opens the session, finds a rebuild that was interrupted, or asks for a new one.
 func (r *run) begin(ctx context.Context, stack string) error {
-	var err error
-	if r.s, err = r.app.BeginRun(stack, nil, false, r.p); err != nil {
-		return err
-	}
 	if r.s.Kind == app.Foundation {
 		return exit.New(exit.Usage, "%s has no cluster to rebuild", stack).WithHint("rebuild production or a staging")
 	}
-	raw, err := os.ReadFile(r.planFile())
+	if who, yes := r.s.InUse(); yes {
+		return exit.New(exit.Locked, "stack %s is in use by %s", stack, who).WithHint("wait for that run to end, or end it with Ctrl-C there")
+	}
+	raw, err := os.ReadFile(r.s.RebuildFile())
 	switch {
 	case err == nil:
 		if err := json.Unmarshal(raw, &r.plan); err != nil {
-			return fmt.Errorf("read %s: %w", r.planFile(), err)
+			return fmt.Errorf("read %s: %w", r.s.RebuildFile(), err)
 		}
-		r.p.Line("   going on with the rebuild of %s", r.plan.Begun.Local().Format("2006-01-02 15:04:05"))
-		r.sum, _, err = r.s.Peek(ctx, stack)
-		return err
+		if !r.plan.other(r.flags.from) {
+			r.p.Line("   going on with the rebuild of %s", r.plan.Begun.Local().Format("2006-01-02 15:04:05"))
+			r.sum, _, err = r.s.Peek(ctx, stack)
+			return err
+		}
+		r.p.Line(" ! the rebuild of %s, from backup %s, is given up for one from %s", r.plan.Begun.Local().Format("2006-01-02 15:04:05"), r.plan.Backup, r.flags.from)
+		r.plan = plan{}
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -251,14 +261,11 @@ func (r *run) write() error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(r.planFile()), 0o700); err != nil {
-		return err
-	}
-	tmp := r.planFile() + ".new"
+	tmp := r.s.RebuildFile() + ".new"
 	if err := os.WriteFile(tmp, raw, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(tmp, r.planFile())
+	return os.Rename(tmp, r.s.RebuildFile())
 }
 
 // replace ends the old cluster and lets the state forget it, and tells the program which backup to fill the store from.
@@ -282,18 +289,23 @@ func (r *run) replace(ctx context.Context) error {
 
 // end deletes the old cluster and what it left, and lets the state forget it.
 func (r *run) end(ctx context.Context) error {
-	before, err := r.s.Remember(r.sum)
-	if err != nil {
-		return err
-	}
 	opened, err := r.s.Open(ctx)
 	if err != nil {
 		return err
 	}
 	defer opened.Close()
-	var old []string
-	if r.plan.Cluster != "" {
-		old = []string{r.plan.Cluster}
+	// Also what a killed run made and the state does not know yet: nothing that is forgotten may live on.
+	sum, err := opened.Recover(ctx)
+	if err != nil {
+		return err
+	}
+	before, err := r.s.Remember(sum)
+	if err != nil {
+		return err
+	}
+	old := slices.Clone(sum.IDs[app.ClusterType])
+	if r.plan.Cluster != "" && !slices.Contains(old, r.plan.Cluster) {
+		old = append(old, r.plan.Cluster)
 	}
 	if err := r.s.EndClusters(ctx, opened, old); err != nil {
 		return err

@@ -44,7 +44,7 @@ func newCreate(a *app.App) *cobra.Command {
 
 --from says what runs: this working tree (default), what production runs (production), a branch or commit of this
 repository, or an image of the tag server by digest (name@sha256:…). --data says what its store begins with: the demo
-catalogue, production's newest backup with personal data masked, or nothing.
+catalogue, production's newest backup with personal data masked, or nothing; it cannot be changed afterwards.
 The last lines of the output are how to reach its cluster, and the URL that serves an ad.`,
 		Example: "  patag staging create acme\n  patag staging create acme --from production --data masked-copy --ttl 24h",
 		Args:    oneProject,
@@ -52,7 +52,7 @@ The last lines of the output are how to reach its cluster, and the URL that serv
 	}
 	cmd.Flags().DurationVar(&f.ttl, "ttl", 72*time.Hour, "how long it may live, up to 720h")
 	cmd.Flags().StringVar(&f.from, "from", "", "production, a branch or commit, or an image by digest (default: this working tree)")
-	cmd.Flags().StringVar(&f.data, "data", dataDemo, "demo, masked-copy or empty")
+	cmd.Flags().StringVar(&f.data, "data", "", "demo, masked-copy or empty (default: demo; of a staging that is there, what it began with)")
 	cmd.Flags().StringVar(&f.owner, "owner", whoami(), "whose it is")
 	cmd.Flags().StringArrayVarP(&f.settings, "config", "c", nil, "config of the staging, KEY=VALUE (objects as JSON); repeatable, and kept")
 	return cmd
@@ -70,6 +70,9 @@ func create(ctx context.Context, a *app.App, name string, f createFlags) error {
 	if err != nil {
 		return err
 	}
+	if _, err := decideData(f.data, ""); err != nil {
+		return err
+	}
 	settings := append([]string{"owner=" + f.owner, "expiresAt=" + until}, f.settings...)
 	s, err := a.BeginRun(stack, settings, false, p)
 	if err != nil {
@@ -79,8 +82,17 @@ func create(ctx context.Context, a *app.App, name string, f createFlags) error {
 		return err
 	}
 	values := s.Given()
-	if err := data(ctx, s, f.data, values); err != nil {
+	begun, err := begunWith(ctx, s)
+	if err != nil {
 		return err
+	}
+	if f.data, err = decideData(f.data, begun); err != nil {
+		return err
+	}
+	if begun == "" {
+		if err := data(ctx, s, f.data, values); err != nil {
+			return err
+		}
 	}
 	if err := images(ctx, s, f.from, values); err != nil {
 		return err
@@ -117,13 +129,50 @@ func create(ctx context.Context, a *app.App, name string, f createFlags) error {
 	return err
 }
 
+// begunWith is what the store of a staging that was begun before is filled with, "" when there is none. It is not filled anew: what
+// people did in it since would be mixed with it.
+func begunWith(ctx context.Context, s *app.Session) (string, error) {
+	sum, ok, err := s.Peek(ctx, s.Stack)
+	if err != nil || !ok || sum.Resources == 0 && sum.Interrupted == 0 {
+		return "", err
+	}
+	later, err := s.Value(keyCatalogue)
+	if err != nil {
+		return "", err
+	}
+	restored, err := s.Value(backup.KeyRestore)
+	switch {
+	case err != nil:
+		return "", err
+	case restored != "":
+		return dataMasked, nil
+	case later == config.CatalogueLater:
+		return dataEmpty, nil
+	}
+	return dataDemo, nil
+}
+
+// decideData joins what is asked for with what a staging began with.
+func decideData(asked, begun string) (string, error) {
+	switch {
+	case asked != "" && asked != dataDemo && asked != dataMasked && asked != dataEmpty:
+		return "", exit.New(exit.Usage, "--data %q is none of demo, masked-copy, empty", asked).WithHint("nothing was changed")
+	case begun != "" && asked != "" && asked != begun:
+		return "", exit.New(exit.Usage, "it is there already, and its store began with %s, not %s", begun, asked).WithHint("take it down first (`patag staging down`), or restore into it (`patag restore`); nothing was changed")
+	case begun != "":
+		return begun, nil
+	case asked == "":
+		return dataDemo, nil
+	}
+	return asked, nil
+}
+
 // data says which config fills the store.
 func data(ctx context.Context, s *app.Session, what string, values project.Config) error {
-	values["patag:catalogue"], values[backup.KeyRestore] = nil, nil
+	values[keyCatalogue], values[backup.KeyRestore] = nil, nil
 	switch what {
-	case dataDemo:
 	case dataEmpty:
-		values["patag:catalogue"] = config.CatalogueLater
+		values[keyCatalogue] = config.CatalogueLater
 	case dataMasked:
 		m, err := backup.Choose(ctx, s, "production", "newest")
 		if err != nil {
@@ -131,8 +180,6 @@ func data(ctx context.Context, s *app.Session, what string, values project.Confi
 		}
 		s.Progress.Line("   its store becomes a masked copy of %s, taken %s", m.ID, m.Taken.Local().Format("2006-01-02 15:04:05"))
 		values[backup.KeyRestore] = m.Stack + "/" + m.ID + "+masked"
-	default:
-		return exit.New(exit.Usage, "--data %q is none of demo, masked-copy, empty", what).WithHint("nothing was changed")
 	}
 	return nil
 }

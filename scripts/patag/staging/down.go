@@ -100,6 +100,14 @@ func reap(ctx context.Context, a *app.App, dry bool) error {
 		}
 		p.Line("   %s", line)
 		s, err := a.BeginRun(config.StagingPrefix+st.Project, nil, false, p)
+		var later bool
+		if err == nil {
+			later, err = extended(s)
+		}
+		if later {
+			p.Line("   left alone: it was given more time, which is not yet where it runs (`patag staging extend %s` again)", st.Project)
+			continue
+		}
 		if err == nil {
 			err = end(ctx, s)
 		}
@@ -115,4 +123,17 @@ func reap(ctx context.Context, a *app.App, dry bool) error {
 		fmt.Fprintln(a.Out, line)
 	}
 	return errors.Join(failed...)
+}
+
+// extended tells whether the config gives more time than the staging knows of: somebody extended it this moment, or was cut off.
+func extended(s *app.Session) (bool, error) {
+	text, err := s.Value(keyExpires)
+	if err != nil || text == "" {
+		return false, err
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return false, fmt.Errorf("%s of %s: %w", keyExpires, s.Stack, err)
+	}
+	return time.Now().Before(at), nil
 }

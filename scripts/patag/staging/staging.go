@@ -22,10 +22,10 @@ import (
 
 // Config keys of a staging.
 const (
-	keyOwner   = "patag:owner"
-	keyExpires = "patag:expiresAt"
-	keyAsleep  = "patag:asleep"
-	keyImages  = "patag:images"
+	keyExpires   = "patag:expiresAt"
+	keyAsleep    = "patag:asleep"
+	keyImages    = "patag:images"
+	keyCatalogue = "patag:catalogue"
 )
 
 // longest is how long a staging may be asked for at a time: what is forgotten costs no more than that.

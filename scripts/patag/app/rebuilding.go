@@ -1,0 +1,57 @@
+package app
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"patag/scripts/patag/engine"
+	"patag/scripts/patag/exit"
+)
+
+// RebuildFile is the plan of a rebuild of the stack that was begun and is not finished. `patag rebuild` writes and reads it.
+func (s *Session) RebuildFile() string {
+	return filepath.Join(s.Cloud.Work(s.Stack), "rebuild.json")
+}
+
+// AloneRebuilding calls do with a session that may go on with a rebuild, and keeps every other rebuild of the stack away meanwhile.
+func (s *Session) AloneRebuilding(do func() error) error {
+	s.rebuilding = true
+	defer func() { s.rebuilding = false }()
+	return engine.Alone(filepath.Join(s.Cloud.Work(s.Stack), "rebuild"), s.Stack, do)
+}
+
+// RebuildDone ends the memory of a rebuild.
+func (s *Session) RebuildDone() error {
+	if err := os.Remove(s.RebuildFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// finished refuses to run the program in the middle of a rebuild: the store could begin as the program's, not as the backup's.
+func (s *Session) finished() error {
+	if s.rebuilding {
+		return nil
+	}
+	raw, err := os.ReadFile(s.RebuildFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for a rebuild of %s: %w", s.Stack, err)
+	}
+	var plan struct {
+		Begun  time.Time
+		Backup string
+	}
+	if err := json.Unmarshal(raw, &plan); err != nil {
+		return fmt.Errorf("read %s: %w", s.RebuildFile(), err)
+	}
+	return exit.New(exit.Failed, "a rebuild of %s from backup %s, begun %s, is not finished", s.Stack, plan.Backup, plan.Begun.Local().Format("2006-01-02 15:04:05")).
+		WithHint("finish it: patag rebuild %s; nothing was changed", s.Stack)
+}
