@@ -38,6 +38,7 @@ type Store struct {
 	log     *slog.Logger
 	local   local
 	queue   chan key
+	lookups chan *lookup
 	failed  atomic.Int32
 	retryAt atomic.Int64 // Unix ms until which Redis is left alone
 }
@@ -66,7 +67,7 @@ const (
 	leaveAlone    = time.Second
 )
 
-// New makes a store. Run must run for impressions to reach Redis.
+// New makes a store. Run must run for it to ask and tell Redis; before, this process's own counts serve.
 func New(o Options) *Store {
 	if o.Budget == 0 {
 		o.Budget = 5 * time.Millisecond
@@ -74,7 +75,7 @@ func New(o Options) *Store {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Store{redis: o.Redis, budget: o.Budget, log: o.Logger, queue: make(chan key, queueSize)}
+	s := &Store{redis: o.Redis, budget: o.Budget, log: o.Logger, queue: make(chan key, queueSize), lookups: make(chan *lookup, lookupsWaiting)}
 	for i := range s.local.shards {
 		s.local.shards[i].now = map[key]uint32{}
 	}
@@ -84,13 +85,14 @@ func New(o Options) *Store {
 // Over implements decision.FrequencyCaps.
 func (s *Store) Over(ctx context.Context, user uint64, now int64, items []*inventory.Item, over []bool) {
 	s.Stats.Lookups.Add(1)
-	keys := make([]key, 0, 2*len(items))
+	l := lookups.Get().(*lookup)
+	l.keys = l.keys[:0]
 	for _, it := range items {
 		for _, f := range it.Frequency {
-			keys = append(keys, key{it.ID, user, f.Seconds, now / f.Seconds})
+			l.keys = append(l.keys, key{it.ID, user, f.Seconds, now / f.Seconds})
 		}
 	}
-	shared, ok := s.ask(ctx, keys)
+	ok, mine := s.ask(ctx, l)
 	if !ok {
 		s.Stats.LocalLookups.Add(1)
 	}
@@ -98,9 +100,9 @@ func (s *Store) Over(ctx context.Context, user uint64, now int64, items []*inven
 	for i, it := range items {
 		for _, f := range it.Frequency {
 			// The local count is ahead of Redis by what is queued; Redis is ahead by what other servers counted.
-			count := s.local.get(keys[n])
+			count := s.local.get(key{it.ID, user, f.Seconds, now / f.Seconds})
 			if ok {
-				count = max(count, shared[n])
+				count = max(count, l.counts[n])
 			}
 			if count >= f.Impressions {
 				over[i] = true
@@ -108,32 +110,9 @@ func (s *Store) Over(ctx context.Context, user uint64, now int64, items []*inven
 			n++
 		}
 	}
-}
-
-func (s *Store) ask(ctx context.Context, keys []key) ([]uint32, bool) {
-	if s.redis == nil || time.Now().UnixMilli() < s.retryAt.Load() {
-		return nil, false
+	if mine {
+		lookups.Put(l)
 	}
-	texts := make([]string, len(keys))
-	for i, k := range keys {
-		texts[i] = k.text()
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.budget)
-	defer cancel()
-	values, err := s.redis.MGet(ctx, texts...).Result()
-	if err != nil || len(values) != len(keys) {
-		s.fail(err)
-		return nil, false
-	}
-	s.failed.Store(0)
-	out := make([]uint32, len(values))
-	for i, v := range values {
-		if t, ok := v.(string); ok {
-			n, _ := strconv.ParseUint(t, 10, 32)
-			out[i] = uint32(n)
-		}
-	}
-	return out, true
 }
 
 func (s *Store) fail(err error) {
@@ -163,12 +142,21 @@ func (s *Store) Count(user uint64, now int64, it *inventory.Item) {
 	}
 }
 
-// Run carries counts to Redis until ctx ends, then what is left for at most a second.
+// Run asks Redis for decisions and carries counts to it until ctx ends, then what is left for at most a second.
 func (s *Store) Run(ctx context.Context) {
 	if s.redis == nil {
 		<-ctx.Done()
 		return
 	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for range lookupWorkers {
+		wg.Go(func() { s.answer(ctx) })
+	}
+	s.carry(ctx)
+}
+
+func (s *Store) carry(ctx context.Context) {
 	batch := make([]key, 0, 256)
 	for {
 		batch = batch[:0]
