@@ -44,6 +44,9 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	if len(os.Args) < 2 || os.Args[1] != "serve" { // a tool of the same image
+		os.Exit(command.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	traffic, admin := os.Getenv("TAG_LISTEN"), os.Getenv("TAG_ADMIN_LISTEN")
 	for name, value := range map[string]string{"TAG_LISTEN": innerTraffic, "TAG_ADMIN_LISTEN": innerAdmin} {
 		if err := os.Setenv(name, value); err != nil {

@@ -130,7 +130,7 @@ func (r *run) watch(ctx context.Context, pod kube.Pod, say func(string)) (*Compa
 		if err := pause(ctx, tick); err != nil {
 			return nil, err
 		}
-		if err := r.stillWell(ctx, pod); err != nil {
+		if err := w.well(ctx, r, pod); err != nil {
 			return nil, err
 		}
 		round(ctx, w.running[0], canary, placements, false)
@@ -165,8 +165,11 @@ func (r *run) watch(ctx context.Context, pod kube.Pod, say func(string)) (*Compa
 	}
 }
 
-// stillWell refuses a canary that was restarted or stopped being ready.
-func (r *run) stillWell(ctx context.Context, pod kube.Pod) error {
+// unreadyTicks in a row are no hiccup of a busy node.
+const unreadyTicks = 4
+
+// well refuses a canary that was restarted or stays unready.
+func (w *watcher) well(ctx context.Context, r *run, pod kube.Pod) error {
 	pods, err := r.cluster.Pods(ctx, r.namespace, selectCanary)
 	if err != nil {
 		return ctx.Err() // the API server may be away for a moment
@@ -180,8 +183,12 @@ func (r *run) stillWell(ctx context.Context, pod kube.Pod) error {
 			return fmt.Errorf("the new server ended under traffic%s", r.lastWords(ctx, p))
 		case p.Trouble != "":
 			return fmt.Errorf("the new server is in trouble under traffic: %s%s", p.Trouble, r.lastWords(ctx, p))
-		case !p.Ready:
-			return fmt.Errorf("the new server is not ready any more under traffic%s", r.lastWords(ctx, p))
+		case p.Ready:
+			w.unready = 0
+		default:
+			if w.unready++; w.unready >= unreadyTicks {
+				return fmt.Errorf("the new server is not ready any more under traffic%s", r.lastWords(ctx, p))
+			}
 		}
 		return nil
 	}
@@ -193,6 +200,7 @@ type watcher struct {
 	canary  *server
 	running []*server
 	before  map[string]counts
+	unready int // looks in a row that found the canary not ready
 }
 
 func (w *watcher) start(ctx context.Context) error {

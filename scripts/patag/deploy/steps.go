@@ -17,6 +17,7 @@ import (
 // Selectors of the pods.
 const (
 	selectCanary  = tagserver.ComponentLabel + "=" + tagserver.CanaryComponent
+	selectAll     = "app.kubernetes.io/part-of=patag"
 	selectRunning = "app.kubernetes.io/name=" + tagserver.Part + "," + tagserver.ComponentLabel + "!=" + tagserver.CanaryComponent
 )
 
@@ -138,17 +139,17 @@ func (r *run) roll(ctx context.Context) error {
 		if err := r.s.UseImages(anys(r.plan.To)); err != nil {
 			return err
 		}
-		return r.rollout(ctx, r.plan.To["tag"])
+		return r.rollout(ctx)
 	})
 }
 
-// rollout applies what the session has, and gives up early on servers that will never be ready.
-func (r *run) rollout(ctx context.Context, image string) error {
+// rollout applies what the session has, and gives up early on pods that will never be ready.
+func (r *run) rollout(ctx context.Context) error {
 	limited, cancel := context.WithTimeoutCause(ctx, r.flags.limits.Rollout, fmt.Errorf("the servers were not replaced after %s", r.flags.limits.Rollout))
 	defer cancel()
 	watched, stop := context.WithCancelCause(limited)
 	defer stop(nil)
-	go r.watchRollout(watched, stop, image)
+	go r.watchRollout(watched, stop)
 	_, err := r.s.Apply(watched)
 	if err == nil {
 		return nil
@@ -159,18 +160,23 @@ func (r *run) rollout(ctx context.Context, image string) error {
 	return err
 }
 
-// stuckAfter is how long a server of a rollout may be in trouble.
+// stuckAfter is how long a pod of a rollout may be in trouble.
 const stuckAfter = 20 * time.Second
 
-func (r *run) watchRollout(ctx context.Context, stop context.CancelCauseFunc, image string) {
+// watchRollout stops a rollout of which a pod does not come up: a server, or a Job that the servers wait for.
+func (r *run) watchRollout(ctx context.Context, stop context.CancelCauseFunc) {
+	fresh := map[string]bool{}
+	for name, image := range r.plan.To {
+		fresh[image] = image != r.plan.From[name]
+	}
 	since := map[string]time.Time{}
 	for pause(ctx, time.Second) == nil {
-		pods, err := r.cluster.Pods(ctx, r.namespace, selectRunning)
+		pods, err := r.cluster.Pods(ctx, r.namespace, selectAll)
 		if err != nil {
 			continue
 		}
 		for _, pod := range pods {
-			if pod.Leaving || pod.Ready || pod.Image != image || !pod.Hopeless && pod.Restarts < crashes {
+			if pod.Leaving || pod.Ready || !fresh[pod.Image] || !pod.Hopeless && pod.Restarts < crashes {
 				delete(since, pod.Name)
 				continue
 			}
