@@ -44,7 +44,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if len(os.Args) < 2 || os.Args[1] != "serve" { // a tool of the same image
+	if fault == good || len(os.Args) < 2 || os.Args[1] != "serve" { // nothing is spoilt, or it is a tool of the same image
 		os.Exit(command.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	traffic, admin := os.Getenv("TAG_LISTEN"), os.Getenv("TAG_ADMIN_LISTEN")
