@@ -52,7 +52,8 @@ test-e2e: build ## the stacks in a sandbox of their own, with fault tests
 soak: build ## the long forms: kills, fuzzing, load
 	@scripts/test soak
 
-bench: build ## benchmarks, ratios against a named baseline in the same run
+bench: ## benchmarks, ratios against a named baseline in the same run
+	@$(setup) bench
 	@scripts/test bench
 
 docs: ## regenerate generated documents

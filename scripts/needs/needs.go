@@ -63,6 +63,13 @@ var TestPackages = []Package{
 	{"redis-server", nil, "Redis of the tag server's tests"},
 }
 
+// BenchPackages are what `make bench` measures with and against. Their services are not started.
+var BenchPackages = []Package{
+	{"nginx-light", nil, "serves a static file, which the tag server is held against"},
+	{"nodejs", nil, "serves the least that could pass for the job"},
+	{"wrk", nil, "load"},
+}
+
 // AvailableMemory is what can be had without swapping, in bytes.
 func AvailableMemory() (int64, error) {
 	raw, err := os.ReadFile("/proc/meminfo")

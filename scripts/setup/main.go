@@ -5,6 +5,7 @@
 //	setup tools   packages and third-party programs
 //	setup build   the same, and patag's own programs
 //	setup test    the same, and what only tests run
+//	setup bench   the same, and what only benchmarks run
 //	setup check   say what is missing, change nothing
 //
 // Every step is skipped when its result is there, and may be interrupted and run again.
@@ -40,8 +41,8 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) != 1 || !strings.Contains(" tools build test check ", " "+args[0]+" ") {
-		return errors.New("usage: setup tools|build|test|check")
+	if len(args) != 1 || !strings.Contains(" tools build test bench check ", " "+args[0]+" ") {
+		return errors.New("usage: setup tools|build|test|bench|check")
 	}
 	root, err := projectRoot()
 	if err != nil {
@@ -55,8 +56,11 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	wanted := needs.Packages
-	if args[0] == "test" {
+	switch args[0] {
+	case "test":
 		wanted = slices.Concat(wanted, needs.TestPackages)
+	case "bench":
+		wanted = slices.Concat(wanted, needs.TestPackages, needs.BenchPackages)
 	}
 	packages, err := missingPackages(ctx, wanted)
 	if err != nil {
@@ -71,7 +75,7 @@ func run(ctx context.Context, args []string) error {
 		fmt.Println("programs to build:", orNone(names(missing)))
 		return nil
 	}
-	own := args[0] == "build" || args[0] == "test"
+	own := args[0] == "build" || args[0] == "test" || args[0] == "bench"
 	if len(missing) > 0 || own && !built(root) {
 		if err := checkBuildRoom(root, cache); err != nil {
 			return err
