@@ -22,6 +22,8 @@ type App struct {
 	terminal.Streams
 	// Program is the Pulumi program of every stack; it picks by patag:kind.
 	Program pulumi.RunFunc
+	// Policies holds every run of the program to the rules of package policy.
+	Policies bool
 	// Images builds the images, and pushes them when told.
 	Images  func(context.Context, ImagesRequest) (map[string]string, error)
 	Version string

@@ -164,7 +164,7 @@ func (s *Session) check() error {
 var pendingImages = func() string {
 	digest := "@sha256:" + strings.Repeat("0", 64)
 	refs := map[string]string{}
-	for _, name := range []string{"tag", "backup", "redis", "nutcracker", "ferretdb"} {
+	for _, name := range []string{"tag", "backup", "reaper", "redis", "nutcracker", "ferretdb"} {
 		refs[name] = "pending/" + name + digest
 	}
 	raw, _ := json.Marshal(refs)
@@ -296,7 +296,13 @@ func (s *Session) Open(ctx context.Context) (*engine.Stack, error) {
 		generated["patag:images"] = s.images
 	}
 	o.Adopted = s.adopted
-	o.Prepare = func() error { return s.work().Write(s.Project, generated, s.overrides) }
+	s.holdToPolicies(&o)
+	o.Prepare = func() error {
+		if err := s.linkAnalyzer(); err != nil {
+			return err
+		}
+		return s.work().Write(s.Project, generated, s.overrides)
+	}
 	return engine.Open(ctx, o)
 }
 

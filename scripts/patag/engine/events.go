@@ -36,6 +36,8 @@ type view struct {
 	failed  []failure
 	// errors are of no resource: the program's own, or the engine's.
 	errors []string
+	// refused is what mandatory policies have against resources.
+	refused []string
 }
 
 type group struct {
@@ -114,6 +116,8 @@ func (v *view) event(e events.EngineEvent) {
 		v.end(e.ResOpFailedEvent.Metadata, true)
 	case e.DiagnosticEvent != nil:
 		v.diagnostic(e.DiagnosticEvent)
+	case e.PolicyEvent != nil:
+		v.policy(e.PolicyEvent)
 	case e.ErrorEvent != nil:
 		v.errors = append(v.errors, e.ErrorEvent.Error)
 	case e.SummaryEvent != nil:

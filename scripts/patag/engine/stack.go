@@ -41,6 +41,10 @@ type Options struct {
 	// Adopted is called for each resource that a killed run may have left half made, to finish what its provider does
 	// after the creation itself. It may be nil.
 	Adopted func(ctx context.Context, a Adopted) error
+	// Check, if there is one, is asked before the program registers anything; its error ends the run.
+	Check func(ctx *pulumi.Context) error
+	// PolicyPack is the path of an analyzer that the engine holds every resource to; "" for none.
+	PolicyPack string
 	// Prepare is called once the stack is taken and before anything is read: it writes the work folder's files.
 	Prepare func() error
 }
@@ -50,6 +54,8 @@ type Stack struct {
 	o    Options
 	auto auto.Stack
 	lock *os.File
+	// refused is what Check had against the program in the run that is going on.
+	refused error
 }
 
 // Result is what a run did.
@@ -109,7 +115,7 @@ func (s *Stack) open(ctx context.Context) error {
 		}
 	}
 	opts := []auto.LocalWorkspaceOption{
-		auto.WorkDir(s.o.Dir), auto.Program(s.o.Program), auto.Pulumi(newCommand(s.o)),
+		auto.WorkDir(s.o.Dir), auto.Program(s.program), auto.Pulumi(newCommand(s.o)),
 	}
 	if s.o.SecretsProvider != "" {
 		opts = append(opts, auto.SecretsProvider(s.o.SecretsProvider))
@@ -135,7 +141,7 @@ func (s *Stack) Close() {
 // Up runs the program and makes the cloud as it says.
 func (s *Stack) Up(ctx context.Context) (Result, error) {
 	return s.run(ctx, "up", false, func(ctx context.Context, log *os.File, ch chan events.EngineEvent) (map[string]any, error) {
-		r, err := s.auto.Up(ctx, optup.EventStreams(ch), optup.ProgressStreams(log), optup.ErrorProgressStreams(log), optup.SuppressProgress(), optup.Color("never"), optup.Message(s.o.Message))
+		r, err := s.auto.Up(ctx, optup.EventStreams(ch), optup.ProgressStreams(log), optup.ErrorProgressStreams(log), optup.SuppressProgress(), optup.Color("never"), optup.Message(s.o.Message), optup.PolicyPacks(s.packs()...))
 		return plain(r.Outputs), err
 	})
 }
@@ -143,7 +149,7 @@ func (s *Stack) Up(ctx context.Context) (Result, error) {
 // Preview runs the program and counts what Up would do. It changes nothing.
 func (s *Stack) Preview(ctx context.Context) (Result, error) {
 	return s.run(ctx, "preview", true, func(ctx context.Context, log *os.File, ch chan events.EngineEvent) (map[string]any, error) {
-		_, err := s.auto.Preview(ctx, optpreview.EventStreams(ch), optpreview.ProgressStreams(log), optpreview.ErrorProgressStreams(log), optpreview.SuppressProgress(), optpreview.Color("never"))
+		_, err := s.auto.Preview(ctx, optpreview.EventStreams(ch), optpreview.ProgressStreams(log), optpreview.ErrorProgressStreams(log), optpreview.SuppressProgress(), optpreview.Color("never"), optpreview.PolicyPacks(s.packs()...))
 		return nil, err
 	})
 }
@@ -164,6 +170,7 @@ func (s *Stack) run(ctx context.Context, verb string, preview bool, do runner) (
 		return Result{}, err
 	}
 	defer log.Close()
+	s.refused = nil
 	v := newView(s.o.Progress, verb, s.o.Stack, preview)
 	ch := make(chan events.EngineEvent, 256)
 	shown := make(chan struct{})
@@ -180,6 +187,9 @@ func (s *Stack) run(ctx context.Context, verb string, preview bool, do runner) (
 	result := v.close(err == nil)
 	result.Outputs, result.Log = outputs, log.Name()
 	if err != nil {
+		if refusal := s.refusal(ctx, v, preview); refusal != nil {
+			return result, refusal
+		}
 		return result, s.explain(ctx, v.title(), v.failure(err), log.Name())
 	}
 	return result, nil
