@@ -37,8 +37,8 @@ type Cloud struct {
 	PassphraseFile string
 	// SecretsProvider is a URL such as gcpkms://…, or empty for the passphrase.
 	SecretsProvider string
-	// Container, Compute and Storage are the base URLs of these APIs, with a slash at their ends.
-	Container, Compute, Storage string
+	// Container, Compute, Storage and Logging are the base URLs of these APIs, with a slash at their ends.
+	Container, Compute, Storage, Logging string
 	// Registry carries requests to the registry; nil means the ordinary way.
 	Registry http.RoundTripper
 	// Layout is the sandbox's; empty on gcp.

@@ -31,6 +31,7 @@ func openGCP(o Options) (*Cloud, error) {
 		Container:       "https://container.googleapis.com/",
 		Compute:         "https://compute.googleapis.com/compute/v1/",
 		Storage:         "https://storage.googleapis.com/storage/v1/",
+		Logging:         "https://logging.googleapis.com/v2/",
 	}
 	// After `eval "$(patag env …)"` of the sandbox these are the sandbox's; a run against Google must not take them.
 	if strings.HasPrefix(os.Getenv("GOOGLE_COMPUTE_CUSTOM_ENDPOINT"), "http://127.") || c.Project == SandboxProject {

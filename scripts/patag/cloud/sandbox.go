@@ -72,6 +72,7 @@ func openSandbox(o Options) (*Cloud, error) {
 	if err == nil {
 		c.base = "http://" + settings.API
 		c.Container, c.Compute, c.Storage = c.base+"/container/", c.base+"/compute/compute/v1/", c.base+"/storage/storage/v1/"
+		c.Logging = c.base + "/logging/v2/"
 		c.Registry = redirect{settings.API}
 	}
 	token, err := l.Token()

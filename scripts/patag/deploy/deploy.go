@@ -53,7 +53,7 @@ Interrupted or killed, the same command goes on where it was; --abort takes ever
 		},
 	}
 	cmd.Flags().StringArrayVar(&f.images, "image", nil, "an image by digest, [REPOSITORY/]NAME@sha256:…, instead of building; its last name says which (tag, redis …); repeatable")
-	cmd.Flags().StringArrayVar(&f.placements, "placement", nil, "placements to ask the new server for (default: those of the demo catalogue, and patag:demoPlacement); repeatable")
+	cmd.Flags().StringArrayVar(&f.placements, "placement", nil, "placements to ask the new server for (default: what visitors asked for within the last hour, the demo catalogue's, patag:demoPlacement); repeatable")
 	cmd.Flags().BoolVar(&f.abort, "abort", false, "take a deployment back that was interrupted")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the result as JSON")
 	f.limits.register(cmd.Flags())
@@ -83,8 +83,10 @@ type run struct {
 	plan      plan
 	resumed   bool
 	namespace string
-	cluster   *kube.Cluster
-	report    Report
+	// address and host are what visitors reach the stack by.
+	address, host string
+	cluster       *kube.Cluster
+	report        Report
 }
 
 // The results of a deployment.
@@ -139,6 +141,8 @@ func (r *run) begin(ctx context.Context, stack string) error {
 		return exit.New(exit.Usage, "%s is asleep: no server runs to compare with", stack).WithHint("`patag staging wake` first")
 	}
 	r.namespace, _ = sum.Outputs["namespace"].(string)
+	r.address, _ = sum.Outputs["address"].(string)
+	r.host, _ = sum.Outputs["host"].(string)
 	if r.cluster, err = kube.Find(ctx, r.s.Cloud, sum.Outputs); err != nil {
 		return err
 	}

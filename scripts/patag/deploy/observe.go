@@ -37,7 +37,7 @@ func (r *run) compareDark(ctx context.Context, pod kube.Pod) error {
 }
 
 func (r *run) askBoth(ctx context.Context, pod kube.Pod, say func(string)) (*Comparison, error) {
-	placements, err := r.questions()
+	placements, err := r.questions(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (r *run) compareLive(ctx context.Context, pod kube.Pod) error {
 }
 
 func (r *run) watch(ctx context.Context, pod kube.Pod, say func(string)) (*Comparison, error) {
-	placements, err := r.questions()
+	placements, err := r.questions(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"patag/infra/tagserver"
 	"patag/scripts/patag/exit"
+	"patag/scripts/patag/google"
 	"patag/scripts/patag/kube"
 	"patag/stacks/config"
 )
@@ -58,8 +59,11 @@ func (r *run) running(ctx context.Context) ([]kube.Pod, error) {
 	return pods, nil
 }
 
-// questions are the placements that are asked for.
-func (r *run) questions() ([]string, error) {
+// mostPlacements are asked for.
+const mostPlacements = 32
+
+// questions are the placements that are asked for: those of --placement, else the stack's own, and what visitors asked for lately.
+func (r *run) questions(ctx context.Context) ([]string, error) {
 	if len(r.flags.placements) > 0 {
 		return r.flags.placements, nil
 	}
@@ -68,10 +72,33 @@ func (r *run) questions() ([]string, error) {
 		return nil, err
 	}
 	ids := []string{first}
-	what, err := r.value("catalogue")
-	if err != nil || what != config.CatalogueDemo {
-		return ids, err
+	add := func(more []string) {
+		for _, id := range more {
+			if id != "" && !slices.Contains(ids, id) && len(ids) < mostPlacements {
+				ids = append(ids, id)
+			}
+		}
 	}
+	what, err := r.value("catalogue")
+	if err != nil {
+		return nil, err
+	}
+	if what == config.CatalogueDemo {
+		demo, err := r.demoPlacements()
+		if err != nil {
+			return nil, err
+		}
+		add(demo)
+	}
+	asked, err := r.asked(ctx)
+	if err != nil {
+		r.p.Line(" ! what visitors ask for is not known, and not tried: %v", err)
+	}
+	add(asked)
+	return ids, ctx.Err()
+}
+
+func (r *run) demoPlacements() (ids []string, err error) {
 	file, err := r.value("catalogueFile")
 	if err != nil {
 		return nil, err
@@ -85,8 +112,27 @@ func (r *run) questions() ([]string, error) {
 		return nil, fmt.Errorf("read the placements of the demo catalogue %s: %w", file, err)
 	}
 	for _, p := range catalogue.Placements {
-		if p.ID != first && len(ids) < 32 {
-			ids = append(ids, p.ID)
+		ids = append(ids, p.ID)
+	}
+	return ids, nil
+}
+
+// asked are placements of the stack's newest logged requests. Only these: what else visitors send is theirs.
+func (r *run) asked(ctx context.Context) (ids []string, err error) {
+	api, err := google.New(ctx, r.s.Cloud)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{r.address, r.host} {
+		if name == "" {
+			continue
+		}
+		urls, err := api.Requested(ctx, "://"+name+"/v1/ad?", time.Now().Add(-time.Hour), 200)
+		if err != nil {
+			return nil, err
+		}
+		for _, u := range urls {
+			ids = append(ids, u.Query().Get("placement"))
 		}
 	}
 	return ids, nil

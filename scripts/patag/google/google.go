@@ -4,6 +4,7 @@
 package google
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,10 +20,10 @@ import (
 
 // Client calls Google's APIs of one cloud.
 type Client struct {
-	Project            string
-	compute, container string
-	token              string
-	http               *http.Client
+	Project                     string
+	compute, container, logging string
+	token                       string
+	http                        *http.Client
 }
 
 // New takes the cloud's endpoints and credentials.
@@ -36,7 +37,7 @@ func New(ctx context.Context, c *cloud.Cloud) (*Client, error) {
 		// On loopback, and with the administrator's token: no proxy may see it.
 		client.Transport = &http.Transport{Proxy: nil}
 	}
-	return &Client{Project: c.Project, compute: c.Compute, container: c.Container, token: token, http: client}, nil
+	return &Client{Project: c.Project, compute: c.Compute, container: c.Container, logging: c.Logging, token: token, http: client}, nil
 }
 
 // Error is Google's answer when it refuses.
@@ -76,14 +77,23 @@ func (c *Client) Container(path string) string { return c.container + "v1/" + pa
 
 // Get reads a resource.
 func (c *Client) Get(ctx context.Context, address string, into any) error {
-	return c.call(ctx, http.MethodGet, address, into)
+	return c.call(ctx, http.MethodGet, address, nil, into)
 }
 
-func (c *Client) call(ctx context.Context, method, address string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, method, address, nil)
+func (c *Client) call(ctx context.Context, method, address string, body, into any) error {
+	var sent io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		sent = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address, sent)
 	if err != nil {
 		return err
 	}
+	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -194,7 +204,7 @@ func (c *Client) DeleteContainer(ctx context.Context, path, location string) err
 
 func (c *Client) delete(ctx context.Context, address string, at func(operation) string) error {
 	var op operation
-	err := c.call(ctx, http.MethodDelete, address, &op)
+	err := c.call(ctx, http.MethodDelete, address, nil, &op)
 	for err == nil && op.Status != "DONE" && op.Name != "" {
 		select {
 		case <-ctx.Done():
