@@ -190,7 +190,10 @@ func check(l *lot, src *inventory.Source, rate rates, seat string, b *openrtb2.B
 	if strings.TrimSpace(b.AdM) == "" || len(b.AdM) > maxMarkup || !utf8.ValidString(b.AdM) {
 		return no(whyMarkup)
 	}
-	note.fill(b.AdM, func(s string) { a.Markup = s })
+	// Macros may make it longer, or nothing at all.
+	if note.fill(b.AdM, func(s string) { a.Markup = s }); strings.TrimSpace(a.Markup) == "" || len(a.Markup) > maxMarkup {
+		return no(whyMarkup)
+	}
 	if l.placement.Format == catalogue.Native {
 		if b.MType != 0 && b.MType != openrtb2.MarkupNative {
 			return no(whyFormat)
@@ -286,8 +289,13 @@ func loopback(rest string) bool {
 	return isLoopback(rest[:end])
 }
 
+// maxTagStart is how far before its address a link's tag may start: looking further back for each address would take a long time for
+// markup made for that.
+const maxTagStart = 2 << 10
+
 // inLink says whether what follows is the address of a link.
 func inLink(before string) bool {
+	before = before[max(0, len(before)-maxTagStart):]
 	before = strings.TrimRight(before, "\"' \\")
 	if !hasSuffixFold(before, "href=") {
 		return false

@@ -13,7 +13,7 @@ import (
 	"patag/app/tag/inventory"
 )
 
-// Bid requests are written by hand: encoding the library's structs took six times as long and forty allocations. The tests read them
+// Bid requests are written by hand, one buffer each, and what all sources get in common once: see BenchmarkEncode. The tests read them
 // back with the library.
 
 // appendHead writes the part of a bid request that is the same for all sources, without its end.

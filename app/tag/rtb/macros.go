@@ -11,6 +11,9 @@ import (
 	"patag/app/tag/decision"
 )
 
+// maxMacro is how long the value of a macro may be: bidders write values and the texts that repeat them.
+const maxMacro = 128
+
 // Bid is what is kept of a bid to tell its bidder what became of it.
 type Bid struct {
 	nurl, burl, lurl               string
@@ -20,8 +23,8 @@ type Bid struct {
 
 func newBid(l *lot, resp *openrtb2.BidResponse, sb *openrtb2.SeatBid, b *openrtb2.Bid) *Bid {
 	n := &Bid{
-		auction: l.id, bidID: resp.BidID, id: b.ID, seat: sb.Seat, adID: b.AdID,
-		price: strconv.FormatFloat(b.Price, 'f', -1, 64), currency: resp.Cur,
+		auction: l.id, bidID: clip(resp.BidID, maxMacro), id: clip(b.ID, maxMacro), seat: clip(sb.Seat, maxMacro), adID: clip(b.AdID, maxMacro),
+		price: strconv.FormatFloat(b.Price, 'f', -1, 64), currency: clip(resp.Cur, maxMacro),
 	}
 	if n.currency == "" {
 		n.currency = "USD"
@@ -46,8 +49,11 @@ func (n *Bid) lost(code int) string {
 }
 
 func (n *Bid) fillURL(s string, set func(string)) {
-	if s != "" && len(s) <= maxNotice {
-		set(n.expand(s, n.price, "0", true))
+	if s == "" || len(s) > maxNotice {
+		return
+	}
+	if s = n.expand(s, n.price, "0", true); len(s) <= maxNotice {
+		set(s)
 	}
 }
 

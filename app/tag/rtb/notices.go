@@ -46,10 +46,13 @@ type outbox struct {
 
 // notices sends what became of bids.
 type notices struct {
-	base    context.Context
-	most    int
-	own     *http.Transport // to a source's own host, wherever that is
-	public  *http.Transport // to public addresses only
+	base   context.Context
+	most   int
+	own    *http.Transport // to a source's own host, wherever that is
+	public *http.Transport // to public addresses only
+
+	mu      sync.Mutex
+	closed  bool // no worker starts
 	pending sync.WaitGroup
 }
 
@@ -73,12 +76,25 @@ func (n *notices) send(s *seat, kind noticeKind, address string) {
 		s.notice(kind, noticeDropped)
 		return
 	}
-	o.waiting = append(o.waiting, notice{kind, address})
-	if o.workers < noticeWorkers {
+	if o.workers < noticeWorkers && n.start() {
 		o.workers++
-		n.pending.Add(1)
 		go n.work(s)
 	}
+	if o.workers == 0 { // closed
+		s.notice(kind, noticeDropped)
+		return
+	}
+	o.waiting = append(o.waiting, notice{kind, address})
+}
+
+// start admits a worker, unless it is too late.
+func (n *notices) start() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.closed {
+		n.pending.Add(1)
+	}
+	return !n.closed
 }
 
 func (n *notices) work(s *seat) {
@@ -191,7 +207,13 @@ func isLoopback(host string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-func (n *notices) wait() { n.pending.Wait() }
+// wait starts no further worker and returns when those that there are have sent what waits.
+func (n *notices) wait() {
+	n.mu.Lock()
+	n.closed = true
+	n.mu.Unlock()
+	n.pending.Wait()
+}
 
 func (n *notices) closeIdle() {
 	n.own.CloseIdleConnections()

@@ -91,7 +91,7 @@ func (a *Auctions) Close(ctx context.Context) error {
 	idle := make(chan struct{})
 	go func() {
 		a.calls.Wait()
-		a.notices.wait()
+		a.notices.wait() // after the calls, which tell losses
 		close(idle)
 	}()
 	var err error
