@@ -15,7 +15,7 @@ type Options struct {
 	Host       string
 	Placements []string
 	Users      int // how many visitors there are
-	// Events: impressions for each ad that filled, and viewables and clicks for a share of them.
+	// Events: impressions for each ad that filled, and viewables and clicks for a share of them; some are sent twice.
 	Events bool
 	Seed   uint64
 }
@@ -30,6 +30,7 @@ type Visits struct {
 	ads      [][]byte
 	next     int
 	waiting  []event
+	again    []event // wait until a while after the first time
 	underWay map[uint64]event
 	id       uint64
 	Counts
@@ -38,6 +39,7 @@ type Visits struct {
 // Counts are what browsers know.
 type Counts struct {
 	Ads, Filled, Refused int
+	Repeated             int            // events that were sent again and answered with success again
 	Acked                map[string]int // events by kind
 	Unsure               map[string]int // sent, and never answered with success
 }
@@ -46,6 +48,7 @@ type event struct {
 	kind  string
 	raw   []byte
 	tries int
+	again bool // a repetition, which must not count
 }
 
 const prepared = 4096
@@ -90,8 +93,15 @@ func (v *Visits) request(path string) []byte {
 	return []byte(b.String())
 }
 
+// repeatAfter is how many repetitions wait before the first of them is sent.
+const repeatAfter = 20
+
 // Next implements attack.Script. Events go first, so that each follows its ad soon.
 func (v *Visits) Next() ([]byte, uint64) {
+	if len(v.again) > repeatAfter {
+		v.waiting = append(v.waiting, v.again[0])
+		v.again = v.again[1:]
+	}
 	if n := len(v.waiting); n > 0 {
 		e := v.waiting[0]
 		v.waiting = v.waiting[1:]
@@ -119,14 +129,20 @@ func (v *Visits) Done(id uint64, status int, body []byte) {
 	e := v.underWay[id]
 	delete(v.underWay, id)
 	if ok {
-		v.Acked[e.kind]++
+		if e.again {
+			v.Repeated++
+		} else {
+			v.Acked[e.kind]++
+		}
 		return
 	}
 	if e.tries++; e.tries < 20 {
 		v.waiting = append(v.waiting, e)
 		return
 	}
-	v.Unsure[e.kind]++
+	if !e.again {
+		v.Unsure[e.kind]++
+	}
 }
 
 // Rest is how many events wait or are under way.
@@ -144,7 +160,11 @@ func (v *Visits) follow(body []byte) {
 			continue
 		}
 		if path := url(body[at:], kind); path != nil {
-			v.waiting = append(v.waiting, event{kind: kind, raw: v.request(string(path))})
+			e := event{kind: kind, raw: v.request(string(path))}
+			if v.waiting = append(v.waiting, e); v.rng.IntN(100) < 2 {
+				e.again = true
+				v.again = append(v.again, e)
+			}
 		}
 	}
 }

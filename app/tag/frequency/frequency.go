@@ -116,6 +116,9 @@ func (s *Store) Over(ctx context.Context, user uint64, now int64, items []*inven
 }
 
 func (s *Store) fail(err error) {
+	if time.Now().UnixMilli() < s.retryAt.Load() {
+		return // known, and said: counting goes on trying meanwhile
+	}
 	if s.failed.Add(1) >= failuresToTry {
 		s.failed.Store(0)
 		s.retryAt.Store(time.Now().Add(leaveAlone).UnixMilli())
