@@ -62,7 +62,8 @@ func (r *Result) Failed() (n int) {
 	return n
 }
 
-// Run sends until Duration is over or ctx ends, then waits for what is under way.
+// Run sends all that is due within Duration, up to Timeout later when the server falls behind, or until ctx ends; then it waits for what
+// is under way.
 func Run(ctx context.Context, o Options, script Script) (*Result, error) {
 	if o.Connections == 0 {
 		o.Connections = 64

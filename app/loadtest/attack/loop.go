@@ -114,11 +114,13 @@ func (l *loop) now() time.Duration { return time.Since(l.begin) }
 
 func (l *loop) run(ctx context.Context) error {
 	l.begin = time.Now()
+	total := int(l.o.Rate * l.o.Duration.Seconds()) // also those that are due while the server stalls at the end
 	for {
 		now := l.now()
-		ending := now >= l.o.Duration || ctx.Err() != nil
+		ending := l.sent >= total || ctx.Err() != nil || now > l.o.Duration+l.o.Timeout
 		for !ending && len(l.idle) > 0 && time.Duration(l.sent)*l.gap <= now {
 			l.send(now)
+			ending = l.sent >= total
 		}
 		if ending && len(l.idle) == len(l.conns) {
 			l.result.Took = now
