@@ -133,7 +133,13 @@ func (a *app) build(ctx context.Context) error {
 		a.compact = &reports.Compactor{Store: store, Logger: a.log}
 		a.refresh = &refresh.Refresher{Source: mongostore.New(db), File: filepath.Join(a.c.JournalDir, "catalogue.gz")}
 	} else {
-		a.refresh = &refresh.Refresher{Source: demo.Source{}}
+		endpoint, stop, err := demoBidder()
+		if err != nil {
+			return err
+		}
+		a.closers = append(a.closers, stop)
+		a.log.Info("the demo bidder answers bid requests", "url", endpoint)
+		a.refresh = &refresh.Refresher{Source: demo.Source{Bidder: endpoint}}
 	}
 	a.pace = pacing.New(pace)
 	a.visitors = &visitor.Reader{ForwardedFor: a.c.ForwardedFor, CountryHeader: a.c.CountryHeader, RegionHeader: a.c.RegionHeader}
