@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"maps"
+	"slices"
 
 	"patag/scripts/patag/engine"
 	"patag/scripts/patag/exit"
@@ -53,8 +54,22 @@ func (s *Session) UseImages(images map[string]any) error {
 	return s.Keep(project.Config{"patag:images": maps.Clone(images)})
 }
 
-// History is that of the session's stack, oldest first.
-func (s *Session) History(ctx context.Context) ([]engine.Update, error) {
+// Running are the images of the stack's last update that succeeded, whoever ran it from wherever.
+func (s *Session) Running(ctx context.Context) (map[string]any, error) {
+	updates, err := s.History(ctx, 25)
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range slices.Backward(updates) {
+		if u.Result == "succeeded" && len(u.Images) > 0 {
+			return u.Images, nil
+		}
+	}
+	return s.ImagesOf(s.Stack)
+}
+
+// History is that of the session's stack, oldest first: the newest updates, or all for 0.
+func (s *Session) History(ctx context.Context, most int) ([]engine.Update, error) {
 	o, err := s.EngineOptions()
 	if err != nil {
 		return nil, err
@@ -62,7 +77,7 @@ func (s *Session) History(ctx context.Context) ([]engine.Update, error) {
 	if err := s.WriteConfig(); err != nil {
 		return nil, err
 	}
-	return engine.History(ctx, o)
+	return engine.History(ctx, o, most)
 }
 
 // Images are those that BuildImages made.

@@ -89,7 +89,7 @@ func (e Entry) String() string {
 }
 
 func history(ctx context.Context, s *app.Session) ([]Entry, error) {
-	updates, err := s.History(ctx)
+	updates, err := s.History(ctx, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -97,7 +97,7 @@ func who() string {
 
 // decide finds out what is to run, and whether the program would do more than that.
 func (r *run) decide(ctx context.Context) error {
-	running, err := r.s.ImagesOf(r.s.Stack)
+	running, err := r.s.Running(ctx)
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ var byDigest = regexp.MustCompile(`^(?:(.+)/)?([a-z][a-z0-9-]*)@(sha256:[0-9a-f]
 
 // given reads --image.
 func (r *run) given(ctx context.Context) (map[string]string, error) {
-	running, err := r.s.ImagesOf(r.s.Stack)
+	running, err := r.s.Running(ctx)
 	if err != nil {
 		return nil, err
 	}

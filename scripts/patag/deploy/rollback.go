@@ -48,7 +48,7 @@ func (r *run) rollback(ctx context.Context, stack string, to int) error {
 	if r.resumed && to == 0 {
 		return r.abandon(ctx, begin)
 	}
-	running, err := r.s.ImagesOf(stack)
+	running, err := r.s.Running(ctx)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (r *run) rollback(ctx context.Context, stack string, to int) error {
 	if err != nil {
 		return err
 	}
-	r.p.Line("   back to the images of update %d, %s: tag %s, now %s", target.Number, target.Begun.Local().Format("2006-01-02 15:04:05"), short(target.Images["tag"]), short(running["tag"].(string)))
+	r.p.Line("   back to the images of update %d, %s: tag %s, now %s", target.Number, target.Begun.Local().Format("2006-01-02 15:04:05"), short(target.Images["tag"]), short(from["tag"]))
 	r.plan = plan{Begun: time.Now().UTC(), By: who(), From: from, To: maps.Clone(from)}
 	for name, ref := range target.Images {
 		if _, runs := from[name]; runs {
