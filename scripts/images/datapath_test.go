@@ -112,10 +112,10 @@ func (w *world) importCatalogue(text string) string {
 func TestDataPath(t *testing.T) {
 	w := newWorld(t)
 	w.data()
-	if out, err := w.run("tag", "/tag", "catalogue", "import", "--demo", "--mongo-uri", w.mongoURI(), "--wait", "10s"); err != nil || !strings.HasPrefix(out, "imported as version 1") {
+	if out, err := w.run("tag", "/tag", "catalogue", "import", "--demo", "--mongo-uri", w.mongoURI(), "--wait", "10s"); err != nil || !strings.Contains(out, "imported as version 1") {
 		t.Fatalf("first import: %v: %s", err, out)
 	}
-	if out, err := w.run("tag", "/tag", "catalogue", "import", "--demo", "--mongo-uri", w.mongoURI()); err != nil || !strings.HasPrefix(out, "unchanged") {
+	if out, err := w.run("tag", "/tag", "catalogue", "import", "--demo", "--mongo-uri", w.mongoURI()); err != nil || !strings.Contains(out, "unchanged") {
 		t.Fatalf("second import: %v: %s", err, out)
 	}
 	w.tag("a")
@@ -328,7 +328,7 @@ func TestHardCapAndBadCatalogue(t *testing.T) {
 
 	w.write("tag", "/bad.json", strings.Replace(text, `"standard"`, `"gold"`, 1))
 	out, err := w.run("tag", "/tag", "catalogue", "import", "/bad.json", "--mongo-uri", w.mongoURI())
-	if want := `tag: lineItems "capped": tier: "gold" is no tier; use sponsorship, standard, price or house`; err == nil || out != want {
+	if want := `tag: lineItems "capped": tier: "gold" is no tier; use sponsorship, standard, price or house`; err == nil || !strings.Contains(out, want) {
 		t.Errorf("a wrong catalogue: %v: %s\nwant %s", err, out, want)
 	}
 	if a := w.ad("a", "placement=x"); a.LineItem != "house" {
