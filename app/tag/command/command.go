@@ -8,6 +8,7 @@
 //	tag catalogue generate FILE --placements N  make a catalogue for tests
 //	tag report [--from T] [--to T] [--by …]     print what was counted
 //	tag preview --placement P …                 sign a link that shows why a placement shows what it shows
+//	tag bidder …                                be a demand source to try auctions with
 //
 // FILE may be - for standard input or output. Every flag of serve has an environment variable: see Config.
 package command
@@ -24,6 +25,8 @@ import (
 	"go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
 	"go.mongodb.org/mongo-driver/x/mongo/driver/connstring"
+
+	bidder "patag/app/bidder/command"
 )
 
 // Exit codes.
@@ -41,6 +44,7 @@ const usage = `usage:
   tag catalogue generate [FILE] [flags]        make a catalogue of any size for tests
   tag report [flags]                           print what was counted
   tag preview --placement P [flags]            print a link that shows why a placement shows what it shows
+  tag bidder [flags]                           be a demand source to try auctions with
 Each takes -h for its flags; FILE may be -.
 `
 
@@ -57,6 +61,9 @@ type streams struct {
 
 // Run runs one command line and returns the exit code: 0 done, 1 failed, 2 wrong usage.
 func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	if len(args) > 0 && args[0] == "bidder" { // in this program, so that a staging's auctions need no further image
+		return bidder.Run(ctx, args[1:], errOut)
+	}
 	s := streams{in, out, errOut}
 	err := dispatch(ctx, args, s)
 	var wrong usageError
