@@ -137,9 +137,7 @@ func (l *life) staging(t *testing.T) {
 	begun := time.Now()
 	out := l.must(t, 5*time.Minute, "staging", "create", "acme", "--from", "production", "--data", "masked-copy")
 	took := time.Since(begun)
-	if took > 90*time.Second {
-		t.Errorf("a staging took %s, want at most 90 s", tenths(took))
-	}
+	within(t, "staging create", took, 90*time.Second)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	url := lines[len(lines)-1]
 	if !strings.HasPrefix(lines[len(lines)-2], "export KUBECONFIG=") {
@@ -256,9 +254,7 @@ func (l *life) stagingDown(t *testing.T) {
 	begun := time.Now()
 	l.must(t, 3*time.Minute, "staging", "down", "acme", "--yes")
 	took := time.Since(begun)
-	if took > 15*time.Second {
-		t.Errorf("staging down took %s, want at most 15 s", tenths(took))
-	}
+	within(t, "staging down", took, 15*time.Second)
 	for _, name := range l.inventory(t) {
 		if strings.Contains(name, "acme") {
 			t.Errorf("left: %s", name)
@@ -336,9 +332,7 @@ func (l *life) rebuildDead(t *testing.T) {
 	if r.Backup != "production/"+l.manifest.ID || !r.DownBefore {
 		t.Errorf("rebuilt: %+v", r)
 	}
-	if took > 180*time.Second {
-		t.Errorf("the rebuild took %s, want at most 180 s", tenths(took))
-	}
+	within(t, "rebuild", took, 180*time.Second)
 	if now := l.status(t).AdURL; now != url {
 		t.Errorf("the address was %s and is %s", url, now)
 	}
