@@ -11,6 +11,7 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"patag/infra/bidder"
 	"patag/stacks/config"
 )
 
@@ -25,6 +26,11 @@ func readCatalogue(ctx *pulumi.Context, s *config.Settings) (string, error) {
 	}
 	if !json.Valid(raw) {
 		return "", fmt.Errorf("patag:catalogueFile: %s is not JSON; check it with `tag catalogue validate`", path)
+	}
+	if s.DemoBidder {
+		if raw, err = askBidder(raw, bidder.Endpoint(s.Namespace)); err != nil {
+			return "", fmt.Errorf("patag:catalogueFile: %s: %w", path, err)
+		}
 	}
 	return string(raw), nil
 }

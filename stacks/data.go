@@ -56,9 +56,13 @@ func dataTier(ctx *pulumi.Context, s *config.Settings, g *ground, target *kube.T
 			return nil, err
 		}
 	}
+	bidders, err := bid(ctx, s, target)
+	if err != nil {
+		return nil, err
+	}
 	return &dataServices{
 		mongoURI: uri, redisAddress: proxy.Address, restored: restored,
-		upstreams: []tagserver.Upstream{{Part: twemproxy.Part, Port: twemproxy.Port}, {Part: mongo.Part, Port: mongo.Port}},
+		upstreams: append([]tagserver.Upstream{{Part: twemproxy.Part, Port: twemproxy.Port}, {Part: mongo.Part, Port: mongo.Port}}, bidders...),
 	}, nil
 }
 

@@ -53,7 +53,7 @@ func platform(ctx *pulumi.Context, s *config.Settings) error {
 		return err
 	}
 	if _, err := edge.New(ctx, "edge", &edge.Args{
-		Target: target, Part: tagserver.Part, TargetPort: tagserver.Port, Ready: tags.Ready, HealthPath: "/healthz", CountryHeader: tagserver.CountryHeader,
+		Target: target, Part: tagserver.Part, TargetPort: tagserver.Port, Ready: tags.Ready, HealthPath: "/healthz", CountryHeader: tagserver.CountryHeader, RegionHeader: tagserver.RegionHeader,
 		AddressName: g.addressName, CertificateName: g.certificateName, RequestsPerMinute: s.RequestLimit, LogSample: s.RequestLog,
 	}); err != nil {
 		return err

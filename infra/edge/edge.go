@@ -29,6 +29,8 @@ type Args struct {
 	HealthPath string
 	// CountryHeader is set to the client's country, as Google knows it, whatever the client sent.
 	CountryHeader string
+	// RegionHeader is the same for the region within the country, such as USCA; "": none is set.
+	RegionHeader string
 	// AddressName and CertificateName name a global address and an SSL certificate of the project.
 	AddressName     pulumi.StringInput
 	CertificateName pulumi.StringInput
@@ -92,6 +94,10 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 
 // backendConfig is the spec of the BackendConfig.
 func backendConfig(args *Args, policy pulumi.StringInput) pulumi.Map {
+	headers := pulumi.StringArray{pulumi.String(args.CountryHeader + ":{client_region}")}
+	if args.RegionHeader != "" {
+		headers = append(headers, pulumi.String(args.RegionHeader+":{client_region_subdivision}"))
+	}
 	return pulumi.Map{
 		"timeoutSec":         pulumi.Int(10), // an ad that takes longer is no ad
 		"connectionDraining": pulumi.Map{"drainingTimeoutSec": pulumi.Int(30)},
@@ -100,7 +106,7 @@ func backendConfig(args *Args, policy pulumi.StringInput) pulumi.Map {
 			"checkIntervalSec": pulumi.Int(2), "timeoutSec": pulumi.Int(2), "healthyThreshold": pulumi.Int(1), "unhealthyThreshold": pulumi.Int(2),
 		},
 		"securityPolicy":       pulumi.Map{"name": policy},
-		"customRequestHeaders": pulumi.Map{"headers": pulumi.StringArray{pulumi.String(args.CountryHeader + ":{client_region}")}},
+		"customRequestHeaders": pulumi.Map{"headers": headers},
 		"logging":              pulumi.Map{"enable": pulumi.Bool(args.LogSample > 0), "sampleRate": pulumi.Float64(args.LogSample)},
 	}
 }

@@ -15,6 +15,8 @@ func metadataName(name string) *metav1.ObjectMetaArgs {
 const (
 	AccessRedis = "patag/access-redis"
 	AccessMongo = "patag/access-mongo"
+	// AccessBidder is for who holds auctions.
+	AccessBidder = "patag/access-bidder"
 )
 
 // WithAccess adds access labels to a pod's.
@@ -65,6 +67,16 @@ func ToPart(part string, numbers ...int) *networkingv1.NetworkPolicyEgressRuleAr
 // by the metadata server, depending on the cluster's DNS setting.
 func ToDNS() *networkingv1.NetworkPolicyEgressRuleArgs {
 	return &networkingv1.NetworkPolicyEgressRuleArgs{Ports: append(ports("UDP", []int{53}), ports("TCP", []int{53})...)}
+}
+
+// ToInternet lets connections to public addresses out: not to private ones, where nodes, pods, Services and the control plane are, nor
+// to link-local ones, where the metadata server is. Carrier-grade and benchmarking ranges are used for pods by some.
+func ToInternet(numbers ...int) *networkingv1.NetworkPolicyEgressRuleArgs {
+	return &networkingv1.NetworkPolicyEgressRuleArgs{Ports: ports("TCP", numbers), To: networkingv1.NetworkPolicyPeerArray{
+		&networkingv1.NetworkPolicyPeerArgs{IpBlock: &networkingv1.IPBlockArgs{Cidr: pulumi.String("0.0.0.0/0"), Except: pulumi.ToStringArray([]string{
+			"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "198.18.0.0/15", "127.0.0.0/8",
+		})}},
+	}}
 }
 
 // ToGoogle lets connections to Google's APIs out, whose addresses change, and to the metadata server, which hands out tokens: at

@@ -53,7 +53,7 @@ func rolling() *appsv1.DeploymentStrategyArgs {
 
 func podTemplate(args *Args, secret pulumi.StringPtrInput, image pulumi.StringInput, labels pulumi.StringMap) *corev1.PodTemplateSpecArgs {
 	return &corev1.PodTemplateSpecArgs{
-		Metadata: &metav1.ObjectMetaArgs{Labels: kube.WithAccess(labels, kube.AccessRedis, kube.AccessMongo)},
+		Metadata: &metav1.ObjectMetaArgs{Labels: kube.WithAccess(labels, kube.AccessRedis, kube.AccessMongo, kube.AccessBidder)},
 		Spec: &corev1.PodSpecArgs{
 			ServiceAccountName:           args.ServiceAccount.ToStringOutput().ToStringPtrOutput(),
 			AutomountServiceAccountToken: pulumi.Bool(false),
@@ -103,6 +103,8 @@ func container(args *Args, secret pulumi.StringPtrInput, image pulumi.StringInpu
 			value("TAG_JOURNAL_BYTES", pulumi.String(fmt.Sprint((stateGiB-1)<<30))), // the last good catalogue lies there too
 			value("TAG_DRAIN_PERIOD", pulumi.String(fmt.Sprintf("%ds", drainSeconds))),
 			value("TAG_COUNTRY_HEADER", pulumi.String(CountryHeader)),
+			value("TAG_REGION_HEADER", pulumi.String(RegionHeader)),
+			value("TAG_FORWARDED_FOR", pulumi.String("2")), // Google's load balancer appends the client's address and its own
 			value("TAG_KEY_FILE", pulumi.String(keyDir+"/key")),
 			value("GOMEMLIMIT", pulumi.String("320MiB")), // below the limit: collect rather than be killed
 		},

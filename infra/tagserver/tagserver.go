@@ -22,7 +22,9 @@ const (
 	AdminPort = 9090
 	// CountryHeader is where the servers look for the country of the client; load balancers set it.
 	CountryHeader = "X-Client-Geo-Country"
-	uid           = 65532
+	// RegionHeader is the same for its region.
+	RegionHeader = "X-Client-Geo-Region"
+	uid          = 65532
 )
 
 // Upstream is a part that the servers connect to.
@@ -94,7 +96,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 	if err != nil {
 		return nil, err
 	}
-	out := networkingv1.NetworkPolicyEgressRuleArray{kube.ToDNS()}
+	out := networkingv1.NetworkPolicyEgressRuleArray{kube.ToDNS(), kube.ToInternet(443)} // demand sources are asked over TLS
 	for _, up := range args.Upstreams {
 		out = append(out, kube.ToPart(up.Part, up.Port))
 	}

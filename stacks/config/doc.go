@@ -91,6 +91,7 @@ type Settings struct {
 	Catalogue       string
 	CatalogueFile   string
 	DemoPlacement   string
+	DemoBidder      bool
 	PublicURL       string
 	Monitoring      bool
 	ProtectData     bool
