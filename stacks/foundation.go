@@ -27,6 +27,7 @@ const (
 	outNodeAccount       = "nodeServiceAccount"
 	outTagAccount        = "tagServiceAccount"
 	outBackupAccount     = "backupServiceAccount"
+	outReaperAccount     = "reaperServiceAccount"
 	outBackupBucket      = "backupBucket"
 	outChannel           = "notificationChannel"
 	outTagKey            = "tagKey"
@@ -87,7 +88,7 @@ func foundation(ctx *pulumi.Context, s *config.Settings) error {
 		outAddressName: public.AddressName, outAddress: public.Address, outCertificateName: public.CertificateName, outHost: public.Host,
 		outDomain: pulumi.String(s.Domain), outDNSZone: zone.Name, outNameServers: zone.NameServers,
 		outRepository:  repository.Base,
-		outNodeAccount: accounts.Nodes, outTagAccount: accounts.Tag, outBackupAccount: accounts.Backup,
+		outNodeAccount: accounts.Nodes, outTagAccount: accounts.Tag, outBackupAccount: accounts.Backup, outReaperAccount: accounts.Reaper,
 		outBackupBucket: backups.Bucket, outChannel: channel.Name,
 		outTagKey: kept.Values.TagKey, outMongoRootPassword: kept.Values.MongoRootPassword,
 		outMongoAppPassword: kept.Values.MongoAppPassword, outMongoKeyfile: kept.Values.MongoKeyfile,

@@ -14,6 +14,7 @@ import (
 // ground is what a platform stands on: the foundation's outputs, or what stands in for them.
 type ground struct {
 	nodeAccount, tagAccount, backupAccount pulumi.StringInput
+	reaperAccount                          pulumi.StringInput // nil where there is none
 	backupBucket                           pulumi.StringInput
 	channel                                pulumi.StringInput
 	addressName, address                   pulumi.StringInput
@@ -34,6 +35,9 @@ func standOn(ctx *pulumi.Context, s *config.Settings) (*ground, error) {
 	g := &ground{
 		nodeAccount: out(outNodeAccount), tagAccount: out(outTagAccount), backupAccount: out(outBackupAccount), channel: out(outChannel),
 		backupBucket: out(outBackupBucket),
+	}
+	if f := s.Foundation; s.Kind == config.Production && s.ReaperSchedule != "" && (f == nil || f.ReaperServiceAccount != "") {
+		g.reaperAccount = out(outReaperAccount)
 	}
 	if s.Kind == config.Staging {
 		public, err := publicname.New(ctx, s.Stack, &publicname.Args{
@@ -66,7 +70,7 @@ func foundationOutputs(ctx *pulumi.Context, s *config.Settings) (out outputs, re
 		values := map[string]string{
 			outAddressName: f.AddressName, outAddress: f.Address, outCertificateName: f.CertificateName, outHost: f.Host,
 			outDomain: f.Domain, outDNSZone: f.DNSZone, outRepository: f.Repository, outNodeAccount: f.NodeServiceAccount,
-			outTagAccount: f.TagServiceAccount, outBackupAccount: f.BackupServiceAccount, outBackupBucket: f.BackupBucket, outChannel: f.NotificationChannel,
+			outTagAccount: f.TagServiceAccount, outBackupAccount: f.BackupServiceAccount, outReaperAccount: f.ReaperServiceAccount, outBackupBucket: f.BackupBucket, outChannel: f.NotificationChannel,
 		}
 		return func(name string) pulumi.StringOutput { return pulumi.String(values[name]).ToStringOutput() }, false, nil
 	}

@@ -65,6 +65,9 @@ func platform(ctx *pulumi.Context, s *config.Settings) error {
 			return err
 		}
 	}
+	if err := reap(ctx, s, g, target); err != nil {
+		return err
+	}
 	export(ctx, s, g, c)
 	return nil
 }

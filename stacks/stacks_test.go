@@ -22,7 +22,7 @@ func digest(name string) string {
 }
 
 func images() string {
-	return fmt.Sprintf(`{"tag":%q,"backup":%q,"redis":%q,"nutcracker":%q,"ferretdb":%q}`, digest("tag"), digest("backup"), digest("redis"), digest("nutcracker"), digest("ferretdb"))
+	return fmt.Sprintf(`{"tag":%q,"backup":%q,"reaper":%q,"redis":%q,"nutcracker":%q,"ferretdb":%q}`, digest("tag"), digest("backup"), digest("reaper"), digest("redis"), digest("nutcracker"), digest("ferretdb"))
 }
 
 // configOf is what a stack runs with: its tracked file, the overlay of the sandbox or not, and what the cloud adds.
@@ -176,7 +176,7 @@ func TestFoundationOutputs(t *testing.T) {
 	if want := "mongoAppPassword mongoKeyfile mongoRootPassword tagKey"; secret != want {
 		t.Errorf("secret outputs are %q, want %q", secret, want)
 	}
-	for _, output := range []string{outAddressName, outAddress, outCertificateName, outHost, outDomain, outDNSZone, outRepository, outNodeAccount, outTagAccount, outBackupAccount, outBackupBucket, outChannel} {
+	for _, output := range []string{outAddressName, outAddress, outCertificateName, outHost, outDomain, outDNSZone, outRepository, outNodeAccount, outTagAccount, outBackupAccount, outReaperAccount, outBackupBucket, outChannel} {
 		if text, _ := result.Outputs[output].(string); text == "" {
 			t.Errorf("output %s is missing", output)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"patag/infra/backup"
 	"patag/infra/backupstore"
+	"patag/infra/bidder"
 	"patag/infra/catalogue"
 	"patag/infra/cluster"
 	"patag/infra/dnszone"
@@ -26,6 +27,7 @@ import (
 	"patag/infra/projectservices"
 	"patag/infra/publicname"
 	"patag/infra/pulumitest"
+	"patag/infra/reaper"
 	"patag/infra/redis"
 	"patag/infra/registryrepo"
 	"patag/infra/secrets"
@@ -50,6 +52,7 @@ func TestIncompleteArguments(t *testing.T) {
 	for name, pair := range map[string][2]constructor{
 		"backup":           {of(backup.New, nil), of(backup.New, &backup.Args{})},
 		"backupstore":      {of(backupstore.New, nil), of(backupstore.New, &backupstore.Args{})},
+		"bidder":           {of(bidder.New, nil), of(bidder.New, &bidder.Args{})},
 		"catalogue":        {of(catalogue.New, nil), of(catalogue.New, &catalogue.Args{})},
 		"cluster":          {of(cluster.New, nil), of(cluster.New, &cluster.Args{})},
 		"dnszone":          {of(dnszone.New, nil), of(dnszone.New, &dnszone.Args{})},
@@ -64,6 +67,7 @@ func TestIncompleteArguments(t *testing.T) {
 		"oncall":           {of(oncall.New, nil), of(oncall.New, &oncall.Args{})},
 		"projectservices":  {of(projectservices.New, nil), of(projectservices.New, &projectservices.Args{})},
 		"publicname":       {of(publicname.New, nil), of(publicname.New, &publicname.Args{})},
+		"reaper":           {of(reaper.New, nil), of(reaper.New, &reaper.Args{})},
 		"redis":            {of(redis.New, nil), of(redis.New, &redis.Args{})},
 		"registryrepo":     {of(registryrepo.New, nil), of(registryrepo.New, &registryrepo.Args{})},
 		"secrets":          {of(secrets.New, nil), of(secrets.New, &secrets.Args{})},

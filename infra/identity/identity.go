@@ -1,5 +1,5 @@
 // Package identity is the Google service accounts of the platform, each with the least that it needs: nodes, tag
-// servers and the backup job.
+// servers, the backup job and the reaper.
 package identity
 
 import (
@@ -31,6 +31,7 @@ type Accounts struct {
 	Nodes  pulumi.StringOutput `pulumi:"nodes"`
 	Tag    pulumi.StringOutput `pulumi:"tag"`
 	Backup pulumi.StringOutput `pulumi:"backup"`
+	Reaper pulumi.StringOutput `pulumi:"reaper"`
 }
 
 // New makes the Accounts.
@@ -50,6 +51,7 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 		// No role today: an identity of its own, so that what it may do is granted to it and not to the nodes.
 		{"tag", "Tag servers", &a.Tag},
 		{"backup", "Backup job: writes and reads backups", &a.Backup},
+		{"reaper", "Reaper: deletes clusters of stagings whose time is over", &a.Reaper},
 	} {
 		made, err := serviceaccount.NewAccount(ctx, name+"-"+account.short, &serviceaccount.AccountArgs{
 			Project:     args.Project.ToStringOutput().ToStringPtrOutput(),
@@ -70,7 +72,29 @@ func New(ctx *pulumi.Context, name string, args *Args, opts ...pulumi.ResourceOp
 			return nil, err
 		}
 	}
-	return a, ctx.RegisterResourceOutputs(a, pulumi.Map{"nodes": a.Nodes, "tag": a.Tag, "backup": a.Backup})
+	if err := reaperRoles(ctx, a, name, args.Project); err != nil {
+		return nil, err
+	}
+	return a, ctx.RegisterResourceOutputs(a, pulumi.Map{"nodes": a.Nodes, "tag": a.Tag, "backup": a.Backup, "reaper": a.Reaper})
+}
+
+// reaperRoles: it may look at all clusters, and delete those whose name begins as a staging's. No production is among them, whatever
+// the reaper is told.
+func reaperRoles(ctx *pulumi.Context, a *Accounts, name string, project pulumi.StringInput) error {
+	if _, err := projects.NewIAMMember(ctx, name+"-reaper-clusterViewer", &projects.IAMMemberArgs{
+		Project: project, Role: pulumi.String("roles/container.clusterViewer"), Member: Member(a.Reaper),
+	}, pulumi.Parent(a)); err != nil {
+		return err
+	}
+	_, err := projects.NewIAMMember(ctx, name+"-reaper-clusterAdmin", &projects.IAMMemberArgs{
+		Project: project, Role: pulumi.String("roles/container.clusterAdmin"), Member: Member(a.Reaper),
+		Condition: &projects.IAMMemberConditionArgs{
+			Title:       pulumi.String("stagings-only"),
+			Description: pulumi.String("Clusters whose name begins with staging-, and the operations on them"),
+			Expression:  pulumi.String(`resource.name.extract("/clusters/{name}").startsWith("staging-") || resource.name.extract("/operations/{name}") != ""`),
+		},
+	}, pulumi.Parent(a))
+	return err
 }
 
 // Member is the IAM member of an account, by e-mail.

@@ -45,7 +45,7 @@ type Options struct {
 }
 
 // Names of the images, sorted.
-var Names = []string{"backup", "ferretdb", "nutcracker", "redis", "tag"}
+var Names = []string{"backup", "ferretdb", "nutcracker", "reaper", "redis", "tag"}
 
 // layoutVersion changes when the same inputs would make another image than before: cached images are then built anew.
 const layoutVersion = "2"
@@ -64,6 +64,7 @@ type recipe struct {
 var recipes = map[string]recipe{
 	"tag":        goProgram("tag", "./app/tag"),
 	"backup":     goProgram("backup", "./app/backup"),
+	"reaper":     goProgram("reaper", "./app/reaper"),
 	"redis":      redisImage,
 	"nutcracker": nutcrackerImage,
 	"ferretdb":   ferretImage,

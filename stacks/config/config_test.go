@@ -15,7 +15,7 @@ func good() map[string]string {
 	image := func(name string) string { return "r.example.com/p/" + name + "@sha256:" + strings.Repeat("0", 64) }
 	return map[string]string{
 		"patag:kind": "production", "gcp:project": "patag-sandbox", "gcp:region": "europe-west1",
-		"patag:images":       `{"tag":"` + image("tag") + `","backup":"` + image("backup") + `","redis":"` + image("redis") + `","nutcracker":"` + image("nutcracker") + `","ferretdb":"` + image("ferretdb") + `"}`,
+		"patag:images":       `{"tag":"` + image("tag") + `","backup":"` + image("backup") + `","reaper":"` + image("reaper") + `","redis":"` + image("redis") + `","nutcracker":"` + image("nutcracker") + `","ferretdb":"` + image("ferretdb") + `"}`,
 		"patag:mongodbImage": image("mongo"),
 	}
 }

@@ -87,6 +87,7 @@ type Settings struct {
 	RequestLog      float64
 	Database        string
 	BackupSchedule  string
+	ReaperSchedule  string
 	Restore         *Restore
 	Catalogue       string
 	CatalogueFile   string
@@ -116,6 +117,7 @@ type Pool struct {
 type Images struct {
 	Tag        string `json:"tag"`
 	Backup     string `json:"backup"`
+	Reaper     string `json:"reaper"`
 	Redis      string `json:"redis"`
 	Nutcracker string `json:"nutcracker"`
 	FerretDB   string `json:"ferretdb"`
@@ -140,6 +142,8 @@ type FoundationValues struct {
 	NodeServiceAccount   string `json:"nodeServiceAccount"`
 	TagServiceAccount    string `json:"tagServiceAccount"`
 	BackupServiceAccount string `json:"backupServiceAccount"`
+	// ReaperServiceAccount may be left out: then nothing reaps.
+	ReaperServiceAccount string `json:"reaperServiceAccount"`
 	BackupBucket         string `json:"backupBucket"`
 	NotificationChannel  string `json:"notificationChannel"`
 }

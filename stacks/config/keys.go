@@ -37,6 +37,7 @@ var (
 	inFoundation = []Kind{Foundation}
 	inPlatform   = []Kind{Production, Staging}
 	inStaging    = []Kind{Staging}
+	inProduction = []Kind{Production}
 )
 
 // Keys is the table: every key of the namespace, grouped as it is read.
@@ -171,7 +172,7 @@ func dataKeys() []Key {
 		{Name: "engine", Type: "string", Kinds: inPlatform, Default: MongoDB, Rule: "mongodb, ferretdb",
 			Reason: "what speaks the Mongo protocol: a MongoDB replica set of three, or one FerretDB on SQLite where no MongoDB can be had",
 			set:    text(func(s *Settings) *string { return &s.Engine }, oneOf(MongoDB, FerretDB))},
-		{Name: "images", Type: "object", Kinds: inPlatform, Required: true, Rule: "tag, backup, redis, nutcracker and the engine's (ferretdb or mongodb), each as name@sha256:…",
+		{Name: "images", Type: "object", Kinds: inPlatform, Required: true, Rule: "tag, backup, reaper, redis, nutcracker and the engine's (ferretdb or mongodb), each as name@sha256:…",
 			Reason: "what runs, by digest, so that a deployment is exactly what was tested; patag fills it in after it has pushed the images", set: images},
 		{Name: "mongodbImage", Type: "string", Kinds: inPlatform, Default: "", Rule: "name@sha256:…",
 			Reason: "MongoDB's official image, where patag:images has none: it is not built here",
@@ -185,6 +186,9 @@ func dataKeys() []Key {
 		{Name: "backupSchedule", Type: "string", Kinds: inPlatform, Default: "17 */6 * * *", Defaults: map[Kind]string{Staging: ""}, Rule: "five fields as in cron, UTC; empty: only by `patag backup`",
 			Reason: "when the store is copied into the bucket of backups: what is lost with the whole cluster is at most what came since the last one",
 			set:    text(func(s *Settings) *string { return &s.BackupSchedule }, cronSchedule)},
+		{Name: "reaperSchedule", Type: "string", Kinds: inProduction, Default: "7 * * * *", Rule: "five fields as in cron, UTC; empty: only by `patag staging reap`",
+			Reason: "when clusters of stagings whose time is over are deleted: a forgotten one costs at most so much longer",
+			set:    text(func(s *Settings) *string { return &s.ReaperSchedule }, cronSchedule)},
 		{Name: "redisMemoryMiB", Type: "int", Kinds: inPlatform, Default: "192", Defaults: map[Kind]string{Staging: "64"}, Rule: "32 to 65536",
 			Reason: "memory for counters per Redis server, of which there are three; a pod gets twice that, for the copy that a rewrite of the log makes",
 			set:    integer(func(s *Settings) *int { return &s.RedisMemoryMiB }, 32, 65536)},

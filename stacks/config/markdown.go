@@ -27,6 +27,7 @@ is taken as the default of ` + "`patag:location`" + `.
 		{"foundation", "What outlives clusters.", inFoundation},
 		{"Secrets", "Given as Pulumi secrets, or generated. production takes them from the foundation; a staging, and a production whose foundation is given by config, keep their own.", everywhere[:3]},
 		{"production and staging", "One program; where staging's default differs, it is given after a slash.", inPlatform},
+		{"production", "", inProduction},
 		{"staging", "Set by `patag staging`.", inStaging},
 	} {
 		fmt.Fprintf(&b, "## %s\n\n", group.title)

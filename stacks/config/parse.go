@@ -232,7 +232,7 @@ func images(s *Settings, raw string) error {
 		return err
 	}
 	for _, image := range []struct{ name, ref string }{
-		{"tag", found.Tag}, {"backup", found.Backup}, {"redis", found.Redis}, {"nutcracker", found.Nutcracker}, {"ferretdb", found.FerretDB}, {"mongodb", found.MongoDB},
+		{"tag", found.Tag}, {"backup", found.Backup}, {"reaper", found.Reaper}, {"redis", found.Redis}, {"nutcracker", found.Nutcracker}, {"ferretdb", found.FerretDB}, {"mongodb", found.MongoDB},
 	} {
 		if image.ref == "" {
 			continue // which ones are needed depends on the engine: relations

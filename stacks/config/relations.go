@@ -99,6 +99,9 @@ func (s *Settings) neededImages() (problems []problem) {
 	if s.Kind == Production || s.Restore != nil {
 		needed = append(needed, struct{ name, ref string }{"backup", s.Images.Backup})
 	}
+	if s.Kind == Production && s.ReaperSchedule != "" && (s.Foundation == nil || s.Foundation.ReaperServiceAccount != "") {
+		needed = append(needed, struct{ name, ref string }{"reaper", s.Images.Reaper})
+	}
 	var missing []string
 	for _, image := range needed {
 		if image.ref == "" {

@@ -45,8 +45,8 @@ func settings(t *testing.T, stack string, overlay bool) map[string]string {
 	if stack == "foundation" {
 		return values
 	}
-	values["patag:images"] = fmt.Sprintf(`{"tag":%q,"backup":%q,"redis":%q,"nutcracker":%q,"ferretdb":%q}`,
-		digestOf("tag"), digestOf("backup"), digestOf("redis"), digestOf("nutcracker"), digestOf("ferretdb"))
+	values["patag:images"] = fmt.Sprintf(`{"tag":%q,"backup":%q,"reaper":%q,"redis":%q,"nutcracker":%q,"ferretdb":%q}`,
+		digestOf("tag"), digestOf("backup"), digestOf("reaper"), digestOf("redis"), digestOf("nutcracker"), digestOf("ferretdb"))
 	values["patag:mongodbImage"] = digestOf("mongo")
 	if overlay {
 		read("sandbox.yaml")
