@@ -48,10 +48,11 @@ var bannerMarkup = template.Must(template.New("banner").Parse(`<style>
 *{box-sizing:border-box}.ad{display:flex;width:{{.W}}px;height:{{.H}}px;padding:{{.Pad}}px;gap:{{.Pad}}px;flex-direction:{{if .Flat}}row{{else}}column{{end}};align-items:{{if .Flat}}center{{else}}flex-start{{end}};justify-content:space-between;
 overflow:hidden;position:relative;color:#fff;text-decoration:none;font:500 {{.Text}}px/1.3 system-ui,sans-serif;background:radial-gradient(circle at 85% 15%,{{.Light}},{{.Dark}} 75%)}
 .ad svg{flex:none;width:{{.Emblem}}px;height:{{.Emblem}}px;fill:none;stroke:{{.Accent}};stroke-width:2.5;stroke-linecap:round;stroke-linejoin:round}
-.ad b{display:block;font-size:{{.Head}}px;line-height:1.15;letter-spacing:-.01em}.ad i{font-style:normal;flex:none;padding:.5em 1em;border-radius:99px;color:{{.Dark}};background:{{.Accent}};font-weight:700;white-space:nowrap}
+.ad>span{flex:{{if .Flat}}1{{else}}none;margin-top:auto{{end}};min-width:0}.ad span span{display:block;margin-top:.35em;opacity:.88}
+.ad b{display:block;font-size:{{.Head}}px;line-height:1.15;letter-spacing:-.01em;text-wrap:balance}.ad i{font-style:normal;flex:none;padding:.5em 1em;border-radius:99px;color:{{.Dark}};background:{{.Accent}};font-weight:700;white-space:nowrap}
 .ad small{position:absolute;right:4px;top:2px;font-size:9px;opacity:.6}</style>
 <a class="ad" href="https://{{.Domain}}/?from=ad" target="_blank" rel="noopener sponsored" data-price="${AUCTION_PRICE}"><svg viewBox="0 0 48 48" aria-hidden="true"><path d="{{.Path}}"/></svg>
-<span><b>{{.Title}}</b>{{if .Body}}<span>{{.Body}}</span>{{end}}</span>{{if .Action}}<i>{{.Action}}</i>{{end}}<small>Ad · {{.Name}}</small></a>`))
+<span><b>{{.Title}}</b>{{if .Body}}<span>{{.Body}}</span>{{end}}</span>{{if .Action}}<i>{{.Action}}</i>{{end}}<small>Ad{{if .Name}} · {{.Name}}{{end}}</small></a>`))
 
 func (b *brand) banner(w, h int64) string {
 	flat := w > 2*h
@@ -62,12 +63,18 @@ func (b *brand) banner(w, h int64) string {
 		Path                              string
 		Dark, Light, Accent               template.CSS
 	}{
-		W: w, H: h, Pad: min(20, min(w, h)/8), Flat: flat, Text: max(11, min(15, min(w, h)/16)), Head: max(12, min(30, min(w/10, h/4))),
-		Emblem: max(24, min(72, min(w, h)/3)), Name: b.name, Domain: b.domain, Title: b.title, Body: b.body, Action: b.action, Path: b.emblemAt,
+		W: w, H: h, Pad: min(20, max(6, min(w, h)/9)), Flat: flat, Text: max(11, min(15, min(w, h)/18)), Head: max(12, min(24, w/13)),
+		Emblem: max(24, min(64, min(w, h)/5)), Name: b.name, Domain: b.domain, Title: b.title, Body: b.body, Action: b.action, Path: b.emblemAt,
 		Dark: template.CSS(b.dark), Light: template.CSS(b.light), Accent: template.CSS(b.accent),
+	}
+	if flat { // emblem, text and action side by side
+		data.Head, data.Emblem, data.Text = max(13, min(32, w/29, h/3)), max(24, min(110, h*6/10)), max(11, min(17, h/6))
 	}
 	if h < 90 || w < 160 {
 		data.Body = ""
+	}
+	if h < 60 {
+		data.Name = "" // its line would lie over the action
 	}
 	if flat && w < 320 || h < 40 {
 		data.Action = ""
