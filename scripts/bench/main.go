@@ -23,6 +23,7 @@ type options struct {
 	rounds, connections, priority int
 	span                          time.Duration
 	plot, tag, table              string
+	quick                         bool
 }
 
 type bench struct {
@@ -31,6 +32,7 @@ type bench struct {
 	tag, wrk  string
 	catalogue string
 	admin     string // the tag server's second port
+	serve     []string
 	processes []*process
 }
 
@@ -45,6 +47,7 @@ func main() {
 	flag.StringVar(&o.plot, "plot", "", "draw latency against rate into this file")
 	flag.StringVar(&o.table, "table", "", "write the table into this file as well")
 	flag.StringVar(&o.tag, "tag", "", "a tag server that is built already")
+	flag.BoolVar(&o.quick, "quick", false, "requests a second only, no latencies")
 	flag.Parse()
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

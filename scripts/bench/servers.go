@@ -26,7 +26,8 @@ func (s *server) at() netip.AddrPort { return netip.MustParseAddrPort(s.addr) }
 //go:embed static.js
 var staticJS []byte
 
-// startTag starts the tag server with its data tier: FerretDB, Redis and twemproxy, all real, on the client's core.
+// startTag starts the tag server with its data tier: FerretDB, Redis and twemproxy, all real, on the client's core. Its budget for Redis is
+// far above the default of 5 ms: on a busy machine questions would be given up, and what is not asked is not in the figures.
 func (b *bench) startTag(ctx context.Context) (*server, error) {
 	var programs [3]string
 	for i, name := range []string{"redis-server", "nutcracker", "ferretdb"} {
@@ -69,14 +70,18 @@ func (b *bench) startTag(ctx context.Context) (*server, error) {
 	if _, err := b.run(ctx, b.tag, "catalogue", "import", b.catalogue, "--wait", "20s", "--mongo-uri", uri); err != nil {
 		return nil, err
 	}
-	// The budget for Redis is far above the default of 5 ms: on a busy machine questions would be given up, and what is not asked is
-	// not in the figures.
-	p, err := b.launch("tag", serverCore, traffic, b.tag, "serve", "--listen", traffic, "--admin-listen", admin, "--redis-addr", proxy, "--mongo-uri", uri,
-		"--key-file", "keys", "--journal-dir", "journal", "--server-name", "bench", "--drain-period", "0s", "--frequency-budget", "100ms")
+	b.admin = "http://" + admin
+	b.serve = []string{"serve", "--listen", traffic, "--admin-listen", admin, "--redis-addr", proxy, "--mongo-uri", uri,
+		"--key-file", "keys", "--journal-dir", "journal", "--server-name", "bench", "--drain-period", "0s"}
+	return b.startTagAlone(traffic, "--frequency-budget", "100ms")
+}
+
+// startTagAlone starts the tag server in front of the data tier that runs, in the place of one before.
+func (b *bench) startTagAlone(traffic string, more ...string) (*server, error) {
+	p, err := b.launch("tag", serverCore, traffic, append(append([]string{b.tag}, b.serve...), more...)...)
 	if err != nil {
 		return nil, err
 	}
-	b.admin = "http://" + admin
 	for until := time.Now().Add(30 * time.Second); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
 		if _, err := fetch(b.admin + "/readyz"); err == nil {
 			return &server{"tag", traffic, p}, nil

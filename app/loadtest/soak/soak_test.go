@@ -49,6 +49,13 @@ func planned(t *testing.T) plan {
 		}
 		p.rate = n
 	}
+	if s := os.Getenv("PATAG_LOAD_TIME"); s != "" {
+		d, err := time.ParseDuration(s)
+		if err != nil || d < 10*time.Second {
+			t.Fatalf("PATAG_LOAD_TIME: %q is no time of 10s or more", s)
+		}
+		p.whole, p.redisAway, p.storeAw = d, d/10, d/5
+	}
 	return p
 }
 
