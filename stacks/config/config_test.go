@@ -113,7 +113,7 @@ func TestDefaults(t *testing.T) {
 		empty := map[string]bool{ // the foundation's, and what has no value unless it is given
 			"Domain": true, "HostLabel": true, "AlertEmail": true, "Repository": true, "BackupLocation": true, "BackupRetentionDays": true,
 			"BackupVersionDays": true, "FoundationStack": true, "Foundation": true, "zone": true, "Restore": true, "Owner": true, "ExpiresAt": true, "Asleep": true,
-			"CanaryImage": true, "CanaryLive": true,
+			"CanaryImage": true, "CanaryLive": true, "DemoBidder": true,
 		}[f.Name]
 		if v.IsZero() != empty {
 			t.Errorf("%s of a production with defaults is %v", f.Name, v)
