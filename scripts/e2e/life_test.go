@@ -280,6 +280,7 @@ func (l *life) reap(t *testing.T) {
 	if out := l.must(t, time.Minute, "staging", "reap", "--dry-run"); !strings.Contains(out, "beta") || len(l.list(t)) != 1 {
 		t.Errorf("reap --dry-run: %s", out)
 	}
+	hourly := l.reapFromWithin(t)
 	l.killed(t, 5*time.Second, "staging", "reap")
 	begun := time.Now()
 	l.must(t, 3*time.Minute, "staging", "reap")
@@ -291,7 +292,7 @@ func (l *life) reap(t *testing.T) {
 		t.Errorf("the lists of the API are not as with production alone:\n%s", difference(left, l.production))
 	}
 	ad(t, l.status(t))
-	t.Logf("ROW staging reap | %s | the expired one is gone, all lists of the API as with production alone", tenths(took))
+	t.Logf("ROW staging reap | production's CronJob deletes the cluster in %s, the rest goes in %s | all lists of the API as with production alone", tenths(hourly), tenths(took))
 }
 
 func difference(now, before []string) string {

@@ -215,3 +215,31 @@ func within(t *testing.T, what string, took, limit time.Duration) {
 	}
 	t.Errorf("%s took %s, want at most %s", what, tenths(took), limit)
 }
+
+// reapFromWithin runs production's CronJob now. It deletes the second staging's cluster, and nothing else.
+func (l *life) reapFromWithin(t *testing.T) time.Duration {
+	t.Helper()
+	begun := time.Now()
+	if _, err := l.in("production", "create", "job", "--from=cronjob/reaper", "reaper-now"); err != nil {
+		t.Fatal(err)
+	}
+	var said string
+	waitFor(t, 2*time.Minute, "the reaper's Job ends well", func() (string, bool) {
+		status, err := l.in("production", "get", "job", "reaper-now", "-o", "jsonpath={.status.succeeded}/{.status.failed}")
+		said, _ = l.in("production", "logs", "job/reaper-now")
+		return fmt.Sprint(status, err, said), err == nil && strings.HasPrefix(status, "1/")
+	})
+	took := time.Since(begun)
+	lines := strings.Split(strings.TrimSpace(said), "\n")
+	var report struct {
+		Looked  int
+		Deleted []struct{ Stack string }
+	}
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &report); err != nil || report.Looked != 2 || len(report.Deleted) != 1 || report.Deleted[0].Stack != "staging-beta" {
+		t.Fatalf("the reaper says %v: %s", err, said)
+	}
+	if s := l.list(t)["beta"]; s.State != "cluster gone" || s.Machines != 0 {
+		t.Errorf("after the reaper, the list has %+v", s)
+	}
+	return took
+}
