@@ -48,7 +48,13 @@ func (r *run) reachPod(pod kube.Pod) (*server, error) {
 
 // running are the servers that serve now.
 func (r *run) running(ctx context.Context) ([]kube.Pod, error) {
-	pods, err := r.cluster.Pods(ctx, r.namespace, selectRunning)
+	var pods []kube.Pod
+	var err error
+	for range 5 { // an API server that is busy says nothing against the image
+		if pods, err = r.cluster.Pods(ctx, r.namespace, selectRunning); err == nil || pause(ctx, 2*time.Second) != nil {
+			break
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
