@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -43,18 +45,22 @@ func plot(points map[string][]point, most float64) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="system-ui,sans-serif" font-size="13" role="img" aria-label="Latency against rate of the tag server and of nginx">
 <rect width="%d" height="%d" fill="#fff"/>
-<text x="%d" y="24" font-size="15" font-weight="600">Latency against rate, one core each: the tag server deciding, nginx serving a file of the same size</text>
+<text x="%d" y="24" font-size="15" font-weight="600">Latency by rate on one core: the tag server decides, nginx serves a file of the same size</text>
 `, width, height, width, height, left)
 	for e := from; e <= to; e++ {
 		d := time.Duration(math.Pow(10, e))
 		fmt.Fprintf(&b, `<path d="M%d %.1fH%d" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n", left, y(d), width-right, left-8, y(d)+4, label(d))
 	}
-	for i := range 11 {
-		rate := most * float64(i) / 10
-		fmt.Fprintf(&b, `<path d="M%.1f %dV%d" stroke="#eee"/><text x="%.1f" y="%d" text-anchor="middle">%.1fk</text>`+"\n", x(rate), top, height-bottom, x(rate), height-bottom+20, rate/1000)
+	step := math.Pow(10, math.Floor(math.Log10(most)))
+	if most/step < 4 {
+		step /= 2
+	}
+	for rate := 0.0; rate <= most; rate += step {
+		fmt.Fprintf(&b, `<path d="M%.1f %dV%d" stroke="#eee"/><text x="%.1f" y="%d" text-anchor="middle">%g</text>`+"\n", x(rate), top, height-bottom, x(rate), height-bottom+20, rate)
 	}
 	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">requests a second; the right edge is the most that the tag server answered</text>`+"\n", (left+width-right)/2, height-14)
-	labels := map[float64]bool{}
+	slices.SortStableFunc(lines, func(a, b line) int { return cmp.Compare(end(b, points), end(a, points)) }) // labels from above
+	below := 0.0
 	for _, l := range lines {
 		ps := points[l.server]
 		if len(ps) == 0 {
@@ -66,26 +72,21 @@ func plot(points map[string][]point, most float64) string {
 			fmt.Fprintf(&path, "%.1f %.1f", x(p.rate), y(l.of(p)))
 		}
 		fmt.Fprintf(&b, `<path d="%s" fill="none" stroke="%s" stroke-width="2" stroke-dasharray="%s"/>`+"\n", &path, colours[l.server], l.dash)
-		last := ps[len(ps)-1]
-		at := math.Round(y(l.of(last)))
-		for taken(labels, at) {
-			at++
-		}
-		labels[at] = true
-		fmt.Fprintf(&b, `<text x="%.1f" y="%.0f" fill="%s">%s %s</text>`+"\n", x(last.rate)+8, at+4, colours[l.server], l.server, l.quantile)
+		at := max(y(end(l, points)), below)
+		below = at + 15
+		fmt.Fprintf(&b, `<text x="%.1f" y="%.0f" fill="%s">%s %s</text>`+"\n", x(ps[len(ps)-1].rate)+8, at+4, colours[l.server], l.server, l.quantile)
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
 }
 
-// taken says whether a label at a height would cover another.
-func taken(labels map[float64]bool, at float64) bool {
-	for other := range labels {
-		if math.Abs(other-at) < 15 {
-			return true
-		}
+// end is where a line ends, at the highest rate.
+func end(l line, points map[string][]point) time.Duration {
+	ps := points[l.server]
+	if len(ps) == 0 {
+		return 0
 	}
-	return false
+	return l.of(ps[len(ps)-1])
 }
 
 func label(d time.Duration) string {
