@@ -133,7 +133,8 @@ func TestTheSameSeedBidsTheSame(t *testing.T) {
 		_, _, text := post(t, url, `{"id":"r",`+banner+`}`)
 		return text
 	}
-	if answer(3) != answer(3) || answer(3) == answer(4) {
+	first, again, other := answer(3), answer(3), answer(4)
+	if first != again || first == other {
 		t.Error("the seed does not decide")
 	}
 }
