@@ -5,7 +5,8 @@
 //	backup list                            list the backups of the stack
 //	backup restore --into DB [--id ID]     copy a backup into an empty database, and compare
 //	backup verify  --database DB [--id ID] compare a database with a backup
-//	backup drop --database DB              drop a database that a restore or a drill made
+//	backup drill [--id ID]                 restore a backup beside the store, compare, and drop it again
+//	backup drop --database DB              drop a database that a restore made
 //
 // Its last line of output is JSON, for programs; all else goes to standard error, for people.
 package command
@@ -34,7 +35,7 @@ import (
 	"patag/app/backup/mask"
 )
 
-const usage = `usage: backup dump | list | restore | verify | drop   (each takes -h)
+const usage = `usage: backup dump | list | restore | verify | drill | drop   (each takes -h)
 `
 
 // usageError is a mistake on the command line.
@@ -70,11 +71,11 @@ func Run(ctx context.Context, args []string, out, errOut io.Writer, storage ...o
 
 func (s *settings) run(ctx context.Context, args []string) error {
 	verbs := map[string]func(context.Context) (any, error){
-		"dump": s.dump, "list": s.list, "restore": s.restore, "verify": s.verify, "drop": s.drop,
+		"dump": s.dump, "list": s.list, "restore": s.restore, "verify": s.verify, "drill": s.drill, "drop": s.drop,
 	}
 	if len(args) == 0 || verbs[args[0]] == nil {
 		fmt.Fprint(s.err, usage)
-		return usageError("name one of dump, list, restore, verify, drop")
+		return usageError("name one of dump, list, restore, verify, drill, drop")
 	}
 	f := flag.NewFlagSet("backup "+args[0], flag.ContinueOnError)
 	f.SetOutput(s.err)
@@ -272,7 +273,7 @@ func (s *settings) restore(ctx context.Context) (any, error) {
 	if errors.Is(err, database.ErrAlready) {
 		// So that the job that restores may run again, whenever it likes: what was written since is kept.
 		s.say("database %s was restored from backup %s before: nothing is done", into.Name(), m.ID)
-		return Comparison{ID: m.ID, Stack: m.Stack, Taken: m.Taken, Database: into.Name(), Masked: s.mask, Equal: true, Before: true}, nil
+		return Comparison{ID: m.ID, Stack: m.Stack, Taken: m.Taken, Database: into.Name(), Masked: s.mask, Before: true}, nil
 	}
 	if err != nil {
 		return nil, err

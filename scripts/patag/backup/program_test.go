@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -133,8 +136,8 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Errorf("indexes of the copy: %v, %v", indexes, err)
 	}
 	r.must(&c, "restore", "--into", "copy")
-	if !c.Before {
-		t.Errorf("restored again: %+v", c)
+	if !c.Before || c.Equal {
+		t.Errorf("restored again, without a comparison: %+v", c)
 	}
 	r.refused("holds data already", "restore", "--into", "patag")
 	r.must(nil, "verify", "--database", "copy", "--id", m.ID)
@@ -225,4 +228,31 @@ func (r *rig) fillMore() {
 	if _, err := r.client.Database("patag").Collection("batches").InsertOne(r.t.Context(), bson.D{{Key: "_id", Value: "later"}}); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// A drill always restores and compares, and leaves no database: neither its own, nor that of one that was killed long ago.
+func TestDrill(t *testing.T) {
+	r := newRig(t)
+	r.fill(20)
+	var m bucket.Manifest
+	r.must(&m, "dump")
+	now := strconv.FormatInt(time.Now().Unix(), 36)
+	for _, name := range []string{"drill_" + strconv.FormatInt(time.Now().Add(-3*time.Hour).Unix(), 36) + "_old", "drill_" + now + "_young", "drill"} {
+		if _, err := r.client.Database(name).Collection("x").InsertOne(t.Context(), bson.D{{Key: "_id", Value: 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		var c command.Comparison
+		r.must(&c, "drill")
+		if !c.Equal || c.Before || c.ID != m.ID || !reflect.DeepEqual(c.Collections, m.Collections) {
+			t.Errorf("drilled: %+v", c)
+		}
+	}
+	names, err := r.client.ListDatabaseNames(t.Context(), bson.D{})
+	slices.Sort(names)
+	if got := strings.Join(names, " "); err != nil || !strings.Contains(got, "drill drill_"+now+"_young patag") || strings.Contains(got, "_old") || strings.Contains(got, strings.ToLower(m.ID)) {
+		t.Errorf("databases: %s, %v", got, err)
+	}
+	r.refused("there is no such backup", "drill", "--id", "20200101T000000Z-000000")
 }
