@@ -59,6 +59,9 @@ type KeyValue struct{ Key, Value string }
 // KeyValueID is the number of a pair that some line item targets; 0 for all others, which cannot matter.
 func (s *Snapshot) KeyValueID(kv KeyValue) uint32 { return s.keyValues[kv] }
 
+// Bucketed says whether the catalogue has price buckets: then pages are told the bucket of a bid rather than its price.
+func (s *Snapshot) Bucketed() bool { return len(s.buckets) > 0 }
+
 // Bucket rounds a CPM in micros of the snapshot's currency down to its price bucket; above the last bucket it stays as it is.
 func (s *Snapshot) Bucket(micros int64) int64 {
 	for _, b := range s.buckets {

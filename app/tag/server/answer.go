@@ -155,7 +155,7 @@ func appendBid(b []byte, k *adWork, a *decision.Answer) []byte {
 	b = appendText(b, a.CreativeID)
 	b = append(b, `",`...)
 	b = appendShape(b, a.Format, a.Size)
-	b = appendPrice(b, a.CPM)
+	b = appendPrice(b, toldPrice(k.dec.Placement.In, a))
 	b = k.appendURLs(b, false)
 	if a.Native != nil {
 		b = appendNative(b, a.Native)

@@ -25,6 +25,14 @@ func bidMarkup(a *decision.Answer) []string {
 	return out
 }
 
+// toldPrice is what a page is told of a bid's price: its bucket, where there are buckets. Reports and notices have what was bid.
+func toldPrice(s *inventory.Snapshot, a *decision.Answer) catalogue.Money {
+	if !s.Bucketed() {
+		return a.CPM
+	}
+	return catalogue.Money{Micros: s.Bucket(a.BaseMicros), Currency: s.Currency}
+}
+
 func appendNative(b []byte, n *catalogue.NativeAssets) []byte {
 	assets, err := json.Marshal(n)
 	if err != nil { // strings only: it cannot fail
