@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -171,7 +172,7 @@ func (s *server) ask(ctx context.Context, placement string) *ad {
 		s.answers.add(question, 0, took, nil, err.Error())
 		return nil
 	case status >= 500:
-		s.answers.add(question, status, took, nil, fmt.Sprintf("status %d: %.120s", status, body))
+		s.answers.add(question, status, took, nil, fmt.Sprintf("status %d: %.120s", status, bytes.TrimSpace(body)))
 		return nil
 	case status != http.StatusOK:
 		s.answers.add(question, status, took, nil, "")
@@ -230,7 +231,7 @@ func (s *server) event(ctx context.Context, kind, address, from string) {
 	case err != nil:
 		s.answers.add(question, 0, took, nil, err.Error())
 	case status >= 500:
-		s.answers.add(question, status, took, nil, fmt.Sprintf("status %d: %.120s", status, body))
+		s.answers.add(question, status, took, nil, fmt.Sprintf("status %d: %.120s", status, bytes.TrimSpace(body)))
 	default:
 		s.answers.add(question, status, took, nil, "")
 	}
