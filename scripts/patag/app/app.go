@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/spf13/cobra"
@@ -50,6 +51,8 @@ type ImagesRequest struct {
 // Flags are those that every command has.
 type Flags struct {
 	Cloud, State, Tools, Dir, Project, Region, Zone, Backend, SecretsProvider string
+	// Wait is how long a stack that another run has is waited for.
+	Wait time.Duration
 }
 
 // Register declares the flags on the root command.
@@ -64,6 +67,7 @@ func (f *Flags) Register(cmd *cobra.Command) {
 	flags.StringVar(&f.Zone, "zone", "", "Google zone (gcp: $GOOGLE_ZONE; sandbox: "+cloud.SandboxZone+")")
 	flags.StringVar(&f.Backend, "backend", "", "gcp: URL of Pulumi's state, gs://… or file://… (default $PULUMI_BACKEND_URL, else a folder of this user)")
 	flags.StringVar(&f.SecretsProvider, "secrets-provider", "", "gcp: what encrypts secrets of a new stack, gcpkms://… (default: a passphrase)")
+	flags.DurationVar(&f.Wait, "wait", 0, "wait so long for a stack that another run has, such as 5m (default: say who has it, and end with code 5)")
 	_ = cmd.RegisterFlagCompletionFunc("cloud", cobra.FixedCompletions([]string{cloud.Sandbox, cloud.GCP}, cobra.ShellCompDirectiveNoFileComp))
 }
 

@@ -32,7 +32,7 @@ type Session struct {
 	generated, overrides project.Config
 	// rebuilding is true for the one command that may go on with a rebuild.
 	rebuilding bool
-	images               map[string]any
+	images     map[string]any
 }
 
 // Foundation is the name of the stack that the others build on.
@@ -261,7 +261,7 @@ func (s *Session) EngineOptions() (engine.Options, error) {
 	}
 	return engine.Options{
 		Project: s.Project.Name, Stack: s.Stack, Program: s.App.Program, Dir: s.Cloud.Work(s.Stack),
-		CLI: cli, Env: env, Backend: s.Cloud.Backend, SecretsProvider: s.Cloud.SecretsProvider, Progress: s.Progress, Message: s.Message,
+		CLI: cli, Env: env, Backend: s.Cloud.Backend, SecretsProvider: s.Cloud.SecretsProvider, Progress: s.Progress, Message: s.Message, Wait: s.App.Flags.Wait,
 	}, nil
 }
 

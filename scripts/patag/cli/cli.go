@@ -15,16 +15,19 @@ import (
 	"patag/scripts/patag/backup"
 	"patag/scripts/patag/deploy"
 	"patag/scripts/patag/down"
+	"patag/scripts/patag/drift"
 	"patag/scripts/patag/engine"
 	"patag/scripts/patag/env"
 	"patag/scripts/patag/exit"
 	"patag/scripts/patag/images"
+	"patag/scripts/patag/policy"
 	"patag/scripts/patag/preview"
 	"patag/scripts/patag/rebuild"
 	"patag/scripts/patag/sandbox"
 	"patag/scripts/patag/staging"
 	"patag/scripts/patag/status"
 	"patag/scripts/patag/terminal"
+	"patag/scripts/patag/unlock"
 	"patag/scripts/patag/up"
 )
 
@@ -90,7 +93,7 @@ programs up on this machine, without a cloud account (the sandbox).
 		sandbox.NewCommand(a), images.NewCommand(a), newVersion(a))
 	root.AddCommand(backup.NewCommands(a)...)
 	root.AddCommand(deploy.NewCommands(a)...)
-	root.AddCommand(rebuild.NewCommand(a), staging.NewCommand(a))
+	root.AddCommand(rebuild.NewCommand(a), staging.NewCommand(a), drift.NewCommand(a), unlock.NewCommand(a), policy.NewCommand(a))
 	for _, group := range root.Commands() {
 		if group.HasSubCommands() && group.RunE == nil {
 			group.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -17,6 +17,7 @@ import (
 	"patag/scripts/patag/app"
 	"patag/scripts/patag/exit"
 	"patag/scripts/patag/terminal"
+	"patag/stacks/policy"
 )
 
 // The test binary is three programs: the tests, `patag` (so that a run can be killed), and a Pulumi provider that
@@ -29,6 +30,11 @@ func TestMain(m *testing.M) {
 		os.Exit(serveDaemon())
 	case "patag":
 		os.Exit(Main(&app.App{Program: filesProgram, Version: "test"}))
+	case policy.Analyzer:
+		if err := policy.Serve(); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -40,7 +39,7 @@ func me() holder {
 
 // errLocked is the end of a command that found the stack in use.
 func errLocked(stack string, by holder) error {
-	return exit.New(exit.Locked, "stack %s is in use by %s", stack, by).WithHint("wait for that run to end, or end it with Ctrl-C there")
+	return exit.New(exit.Locked, "stack %s is in use by %s", stack, by).WithHint("wait for that run to end (--wait 5m does), or end it with Ctrl-C there; `patag unlock %s` when it is gone", stack)
 }
 
 // takeLock keeps a second patag on this machine away from a stack's work folder. It is the kernel's lock and ends
@@ -82,35 +81,21 @@ func takeLock(path, stack string) (*os.File, error) {
 // clearLocks removes the locks that killed engines left on a stack in a file backend. It ends with an error when a
 // living one holds it. Locks on a shared backend, and of other hosts, are not ours to judge.
 func clearLocks(backend, projectName, stack string) (cleared []string, err error) {
-	root, local := strings.CutPrefix(backend, "file://")
-	if !local {
+	if !strings.HasPrefix(backend, "file://") {
 		return nil, nil
 	}
-	files, err := filepath.Glob(filepath.Join(root, ".pulumi", "locks", "organization", projectName, stack, "*.json"))
+	locks, err := FileLocks(backend, projectName, stack)
 	if err != nil {
 		return nil, err
 	}
-	host, _ := os.Hostname()
-	for _, path := range files {
-		raw, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+	for _, l := range locks {
+		if !l.Here() || l.Lives() {
+			return cleared, errLocked(stack, l.by)
 		}
-		if err != nil {
-			return cleared, fmt.Errorf("read the lock %s: %w", path, err)
+		if err := l.Remove(); err != nil {
+			return cleared, err
 		}
-		var h holder
-		if err := json.Unmarshal(raw, &h); err != nil || h.PID == 0 {
-			// Pulumi writes locks whole and in place: half a one is a killed writer's.
-			h = holder{Hostname: host}
-		}
-		if h.Hostname != host || alive(h) {
-			return cleared, errLocked(stack, h)
-		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return cleared, fmt.Errorf("remove the lock of the dead process %d: %w", h.PID, err)
-		}
-		cleared = append(cleared, h.String())
+		cleared = append(cleared, l.String())
 	}
 	return cleared, nil
 }

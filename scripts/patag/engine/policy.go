@@ -13,7 +13,7 @@ import (
 
 // program is the stack's, behind its check.
 func (s *Stack) program(ctx *pulumi.Context) error {
-	if s.o.Check != nil {
+	if s.o.Check != nil && !s.unchecked {
 		if err := s.o.Check(ctx); err != nil {
 			s.refused = err
 			return err

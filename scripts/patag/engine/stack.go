@@ -38,6 +38,8 @@ type Options struct {
 	// Message is kept with the update in the stack's history.
 	Message  string
 	Progress *terminal.Progress
+	// Wait is how long another run is waited for that has the stack; 0 says at once who it is.
+	Wait time.Duration
 	// Adopted is called for each resource that a killed run may have left half made, to finish what its provider does
 	// after the creation itself. It may be nil.
 	Adopted func(ctx context.Context, a Adopted) error
@@ -56,6 +58,8 @@ type Stack struct {
 	lock *os.File
 	// refused is what Check had against the program in the run that is going on.
 	refused error
+	// unchecked is true while a run only looks, and need not be refused.
+	unchecked bool
 }
 
 // Result is what a run did.
@@ -66,7 +70,9 @@ type Result struct {
 	Gone []string
 	// Outputs are the stack's; a secret one is left out.
 	Outputs map[string]any
-	Log     string
+	// Differences are filled in by Drift.
+	Differences []Difference
+	Log         string
 }
 
 // Changed counts everything that was not left alone.
@@ -86,11 +92,10 @@ func Open(ctx context.Context, o Options) (*Stack, error) {
 	if err := os.MkdirAll(filepath.Join(o.Dir, "log"), 0o700); err != nil {
 		return nil, fmt.Errorf("make the work folder of stack %s: %w", o.Stack, err)
 	}
-	lock, err := takeLock(filepath.Join(o.Dir, "lock"), o.Stack)
-	if err != nil {
+	s := &Stack{o: o}
+	if err := o.patiently(ctx, time.Second, s.take); err != nil {
 		return nil, err
 	}
-	s := &Stack{o: o, lock: lock}
 	if err := s.open(ctx); err != nil {
 		s.Close()
 		return nil, err
@@ -98,17 +103,25 @@ func Open(ctx context.Context, o Options) (*Stack, error) {
 	return s, nil
 }
 
-func (s *Stack) open(ctx context.Context) error {
+// take keeps others away from the stack, and clears what a killed run left.
+func (s *Stack) take() (err error) {
+	if s.lock, err = takeLock(filepath.Join(s.o.Dir, "lock"), s.o.Stack); err != nil {
+		return err
+	}
 	if n := endLeftovers(s.o.Dir); n > 0 {
 		s.o.Progress.Line(" ! ended %d processes that a killed run of %s left", n, s.o.Stack)
 	}
 	cleared, err := clearLocks(s.o.Backend, s.o.Project, s.o.Stack)
-	if err != nil {
-		return err
-	}
 	for _, who := range cleared {
 		s.o.Progress.Line(" ! cleared the lock of a run that was killed: %s", who)
 	}
+	if err != nil {
+		s.Close()
+	}
+	return err
+}
+
+func (s *Stack) open(ctx context.Context) error {
 	if s.o.Prepare != nil {
 		if err := s.o.Prepare(); err != nil {
 			return err
@@ -162,9 +175,19 @@ func (s *Stack) Destroy(ctx context.Context) (Result, error) {
 	})
 }
 
+// run does it once, and again where another run, on another machine, has the state meanwhile and o.Wait is not over.
+func (s *Stack) run(ctx context.Context, verb string, preview bool, do runner) (result Result, err error) {
+	err = s.o.patiently(ctx, 10*time.Second, func() error {
+		var once error
+		result, once = s.once(ctx, verb, preview, do)
+		return once
+	})
+	return result, err
+}
+
 type runner func(ctx context.Context, log *os.File, ch chan events.EngineEvent) (map[string]any, error)
 
-func (s *Stack) run(ctx context.Context, verb string, preview bool, do runner) (Result, error) {
+func (s *Stack) once(ctx context.Context, verb string, preview bool, do runner) (Result, error) {
 	log, err := s.newLog(verb)
 	if err != nil {
 		return Result{}, err
@@ -245,7 +268,7 @@ func (s *Stack) explain(ctx context.Context, doing string, err error, log string
 		if lockErr != nil {
 			return lockErr
 		}
-		return exit.New(exit.Locked, "stack %s is in use by another run: %s", s.o.Stack, lastLine(text)).WithHint("wait for it to end; `pulumi cancel` removes a lock whose owner is gone")
+		return exit.New(exit.Locked, "stack %s is in use by another run: %s", s.o.Stack, lastLine(text)).WithHint("wait for it to end, or use --wait; `patag unlock %s` tells who has it, and removes a lock whose owner is gone", s.o.Stack)
 	case strings.Contains(text, "incorrect passphrase"):
 		return exit.New(exit.Usage, "the passphrase does not open the secrets of stack %s", s.o.Stack).WithHint("it is read from PULUMI_CONFIG_PASSPHRASE_FILE, else from the state folder; restore the file that was there")
 	}

@@ -20,10 +20,10 @@ import (
 
 // Client calls Google's APIs of one cloud.
 type Client struct {
-	Project                     string
-	compute, container, logging string
-	token                       string
-	http                        *http.Client
+	Project                              string
+	compute, container, logging, storage string
+	token                                string
+	http                                 *http.Client
 }
 
 // New takes the cloud's endpoints and credentials.
@@ -37,7 +37,7 @@ func New(ctx context.Context, c *cloud.Cloud) (*Client, error) {
 		// On loopback, and with the administrator's token: no proxy may see it.
 		client.Transport = &http.Transport{Proxy: nil}
 	}
-	return &Client{Project: c.Project, compute: c.Compute, container: c.Container, logging: c.Logging, token: token, http: client}, nil
+	return &Client{Project: c.Project, compute: c.Compute, container: c.Container, logging: c.Logging, storage: c.Storage, token: token, http: client}, nil
 }
 
 // Error is Google's answer when it refuses.
