@@ -59,7 +59,7 @@ func (g *gke) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet && path == "-/clusters":
 		answer(map[string]any{"clusters": slices.Collect(maps.Values(g.clusters)), "missingZones": g.missing})
 	case place != "europe-west1-b":
-		http.Error(w, `{"error":{"code":400,"message":"wrong location"}}`, 400)
+		http.Error(w, `{"error":{"code":400,"message":"wrong location"}}`, http.StatusBadRequest)
 	case kind == "operations":
 		g.looks[name]++
 		status := "RUNNING"
@@ -68,9 +68,9 @@ func (g *gke) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		answer(map[string]any{"name": name, "status": status})
 	case g.clusters[name] == nil:
-		http.Error(w, `{"error":{"code":404,"message":"Not found"}}`, 404)
+		http.Error(w, `{"error":{"code":404,"message":"Not found"}}`, http.StatusNotFound)
 	case r.Method == http.MethodDelete && name == g.refuse:
-		http.Error(w, `{"error":{"code":403,"message":"Required \"container.clusters.delete\" permission"}}`, 403)
+		http.Error(w, `{"error":{"code":403,"message":"Required \"container.clusters.delete\" permission"}}`, http.StatusForbidden)
 	case r.Method == http.MethodDelete:
 		delete(g.clusters, name)
 		g.deleted = append(g.deleted, name)
