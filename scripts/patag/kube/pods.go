@@ -95,6 +95,7 @@ func (p *Pod) trouble(now, last containerState) {
 	if w := now.Waiting; w != nil {
 		switch w.Reason {
 		case "ContainerCreating", "PodInitializing", "":
+			p.Trouble = "its container is still being made; the image may be on its way"
 		case "CrashLoopBackOff":
 			p.Trouble, p.Hopeless = "it ends at once, again and again", true
 			if last.Terminated != nil {
