@@ -230,12 +230,17 @@ func (l *life) reapFromWithin(t *testing.T) time.Duration {
 		return fmt.Sprint(status, err, said), err == nil && strings.HasPrefix(status, "1/")
 	})
 	took := time.Since(begun)
-	lines := strings.Split(strings.TrimSpace(said), "\n")
+	answer := ""
+	for line := range strings.Lines(said) {
+		if strings.HasPrefix(line, `{"looked"`) { // among its log, which comes over another pipe
+			answer = line
+		}
+	}
 	var report struct {
 		Looked  int
 		Deleted []struct{ Stack string }
 	}
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &report); err != nil || report.Looked != 2 || len(report.Deleted) != 1 || report.Deleted[0].Stack != "staging-beta" {
+	if err := json.Unmarshal([]byte(answer), &report); err != nil || report.Looked != 2 || len(report.Deleted) != 1 || report.Deleted[0].Stack != "staging-beta" {
 		t.Fatalf("the reaper says %v: %s", err, said)
 	}
 	if s := l.list(t)["beta"]; s.State != "cluster gone" || s.Machines != 0 {

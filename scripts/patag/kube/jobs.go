@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -168,10 +169,8 @@ func (c *Cluster) follow(ctx context.Context, o Order) (string, error) {
 			return "", fmt.Errorf("read the log of Job %s: %w", o.Name, logErr)
 		}
 		switch {
-		case done && len(lines) > 0:
-			return lines[len(lines)-1], nil
 		case done:
-			return "", nil
+			return lastAnswer(lines), nil
 		case failed != "":
 			if len(lines) > 0 {
 				return "", errors.New(strings.TrimPrefix(lines[len(lines)-1], "backup: "))
@@ -184,6 +183,20 @@ func (c *Cluster) follow(ctx context.Context, o Order) (string, error) {
 		case <-time.After(400 * time.Millisecond):
 		}
 	}
+}
+
+// lastAnswer is the last line that is JSON, else the last one. What goes to standard error and to standard output comes over two pipes: the
+// runtime may write the last words for people behind the answer.
+func lastAnswer(lines []string) string {
+	for _, line := range slices.Backward(lines) {
+		if (strings.HasPrefix(line, "{") || strings.HasPrefix(line, "[")) && json.Valid([]byte(line)) {
+			return line
+		}
+	}
+	if len(lines) == 0 {
+		return ""
+	}
+	return lines[len(lines)-1]
 }
 
 // podLog is what the Job's pod has written; waiting is why it does not run yet.

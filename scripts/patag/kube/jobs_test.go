@@ -93,6 +93,14 @@ func TestRunJob(t *testing.T) {
 	}
 }
 
+// The answer is found where words for people got behind it.
+func TestAnswerBeforeLastWords(t *testing.T) {
+	a := &apiserver{log: "reading\n{\"id\":1}\ndropped database x\n", ends: map[string]any{"succeeded": 1}}
+	if answer, _, err := runJob(t, t.Context(), a, "backup"); err != nil || answer != `{"id":1}` {
+		t.Errorf("%v: answer %q", err, answer)
+	}
+}
+
 func TestRunJobFails(t *testing.T) {
 	a := &apiserver{log: "reading\nbackup: there is no such backup\n", ends: map[string]any{"failed": 1, "conditions": []any{map[string]any{"type": "Failed", "status": "True", "message": "BackoffLimitExceeded"}}}}
 	if _, _, err := runJob(t, t.Context(), a, "backup"); err == nil || err.Error() != "there is no such backup" {
