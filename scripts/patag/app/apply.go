@@ -29,6 +29,11 @@ func (s *Session) Apply(ctx context.Context) (engine.Result, error) {
 	if _, err := s.Sweep(ctx, before); err != nil {
 		return engine.Result{}, err
 	}
+	if s.Look {
+		if err := stack.Refresh(ctx); err != nil {
+			return engine.Result{}, err
+		}
+	}
 	result, err := stack.Up(ctx)
 	if sum, ok, peekErr := s.Peek(ctx, s.Stack); peekErr == nil && ok {
 		if _, rememberErr := s.Remember(sum); err == nil {

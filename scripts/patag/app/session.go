@@ -25,6 +25,9 @@ type Session struct {
 	Cloud    *cloud.Cloud
 	Tools    cloud.Tools
 	Progress *terminal.Progress
+	// Look makes Apply look at what is really there before it compares: what was changed or deleted by hand is made good. Without
+	// it the state is believed, which is quicker.
+	Look bool
 	// Message is kept with the updates of this session in the stack's history.
 	Message string
 

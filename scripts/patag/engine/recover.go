@@ -161,6 +161,9 @@ func (st *state) providerDefaults(ref string) map[string]string {
 	return out
 }
 
+// Refresh brings the state up to date with what is really there.
+func (s *Stack) Refresh(ctx context.Context) error { return s.refresh(ctx, nil) }
+
 func (s *Stack) refresh(ctx context.Context, targets []string) error {
 	_, err := s.run(ctx, "check", true, func(ctx context.Context, log *os.File, ch chan events.EngineEvent) (map[string]any, error) {
 		_, err := s.auto.Refresh(ctx, optrefresh.Target(targets), optrefresh.EventStreams(ch), optrefresh.ProgressStreams(log),

@@ -5,15 +5,19 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"patag/scripts/patag/app"
+	"patag/scripts/patag/engine"
+	"patag/scripts/patag/exit"
 	"patag/scripts/patag/terminal"
 )
 
 type flags struct {
 	json, yes bool
+	refresh   bool
 	settings  []string
 }
 
@@ -36,6 +40,7 @@ output is the URL that serves an ad.`,
 		},
 	}
 	cmd.Flags().BoolVar(&f.json, "json", false, "print changes and outputs as JSON")
+	cmd.Flags().BoolVar(&f.refresh, "refresh", false, "look at what is really there first, and make good what was changed by hand; without it that is done when nothing is to be changed and the ad is not served")
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "ask nothing (up asks nothing today; scripts should say so all the same)")
 	cmd.Flags().StringArrayVarP(&f.settings, "config", "c", nil, "config for this run, KEY=VALUE (objects as JSON); repeatable")
 	return cmd
@@ -54,7 +59,11 @@ func run(ctx context.Context, a *app.App, stack string, f flags) error {
 	if err := s.BuildImages(ctx, true); err != nil {
 		return err
 	}
+	s.Look = f.refresh
 	result, err := s.Apply(ctx)
+	if err == nil && result.Changed() == 0 && !f.refresh {
+		result, err = heal(ctx, s, result)
+	}
 	if err != nil {
 		return err
 	}
@@ -69,6 +78,27 @@ func run(ctx context.Context, a *app.App, stack string, f flags) error {
 		fmt.Fprintln(a.Out, ad)
 	}
 	return nil
+}
+
+// heal looks whether an ad is served where nothing was to be changed. If none is, somebody changed what the state does not know of.
+func heal(ctx context.Context, s *app.Session, result engine.Result) (engine.Result, error) {
+	url, ok := s.Probe(result.Outputs)
+	if !ok || s.Served(ctx, url, 5*time.Second) == nil {
+		return result, ctx.Err()
+	}
+	s.Progress.Line(" ! nothing is to be changed, and yet no ad is served: looking at what is really there")
+	s.Look = true
+	again, err := s.Apply(ctx)
+	if err != nil {
+		return again, err
+	}
+	step := s.Progress.Step("wait for an ad from %s", url)
+	if err := s.Served(ctx, url, 2*time.Minute); err != nil {
+		step.Fail()
+		return again, exit.New(exit.Failed, "%s is as the program says, and serves no ad: %w", s.Stack, err).WithHint("see `patag status %s`, and the pods' logs", s.Stack)
+	}
+	step.Done("it answers")
+	return again, nil
 }
 
 // Foundation brings the foundation up when the stack needs it and it is not there, or not whole: its outputs are
