@@ -15,6 +15,7 @@ import (
 
 	"patag/scripts/patag/app"
 	"patag/scripts/patag/exit"
+	"patag/scripts/patag/google"
 	"patag/scripts/patag/project"
 	"patag/scripts/patag/terminal"
 	"patag/stacks/config"
@@ -157,12 +158,51 @@ func newSleep(a *app.App) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p := terminal.NewProgress(a.Streams)
 			defer p.Close()
-			if _, err := change(cmd.Context(), a, args[0], project.Config{keyAsleep: "true"}, p); err != nil {
+			s, err := change(cmd.Context(), a, args[0], project.Config{keyAsleep: "true"}, p)
+			if err != nil {
+				return err
+			}
+			if err := emptied(cmd.Context(), s, 15*time.Minute); err != nil {
 				return err
 			}
 			p.Line("   it sleeps; disks, address and the cluster itself stay. Wake it with `patag staging wake %s`", args[0])
 			return nil
 		},
+	}
+}
+
+// emptied waits until no machine of the staging is left. Usually none is; one that was killed while GKE took them away began that, and
+// the program, which finds nothing more to change, does not wait for it.
+func emptied(ctx context.Context, s *app.Session, most time.Duration) error {
+	api, err := google.New(ctx, s.Cloud)
+	if err != nil {
+		return err
+	}
+	sum, err := s.Existing(ctx)
+	if err != nil {
+		return err
+	}
+	step := s.Progress.Step("wait until its machines are gone")
+	defer step.Fail()
+	for end := time.Now().Add(most); ; {
+		machines, err := api.List(ctx, "aggregated/instances")
+		if err != nil {
+			return err
+		}
+		left := describe(ctx, s, api, s.Stack, sum, machines, nil).Machine
+		if left == 0 {
+			step.Done("")
+			return nil
+		}
+		if time.Now().After(end) {
+			return exit.New(exit.Failed, "%d machines of %s are still there after %s", left, s.Stack, most).WithHint("the same command again waits on")
+		}
+		step.Detail("%d left", left)
+		select {
+		case <-ctx.Done():
+			return exit.New(exit.Interrupted, "wait for the machines of %s to go: interrupted", s.Stack).WithHint("they go all the same")
+		case <-time.After(2 * time.Second):
+		}
 	}
 }
 
