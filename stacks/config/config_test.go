@@ -197,3 +197,19 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// TestRedisFitsItsNodes: memory that no node of the pool has is refused, before pods wait for it.
+func TestRedisFitsItsNodes(t *testing.T) {
+	values := map[string]string{}
+	for k, v := range good() {
+		values[k] = v
+	}
+	values["patag:redisMemoryMiB"] = "60000"
+	if _, err := Load(FromMap("production", values)); err == nil || !strings.Contains(err.Error(), "patag:redisMemoryMiB is 60000") {
+		t.Errorf("accepted: %v", err)
+	}
+	values["patag:standardMachineType"] = "n1-highmem-64" // its size is not known here: the API server's affair
+	if _, err := Load(FromMap("production", values)); err != nil {
+		t.Errorf("refused on a large machine: %v", err)
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"patag/infra/sandbox/machine"
 )
 
 // complete fills in the defaults that hang on other values.
@@ -33,6 +35,9 @@ func (s *Settings) complete() {
 func (s *Settings) Zonal() bool { return s.Location != s.Region }
 
 // relations checks values against each other.
+// redisOverheadMiB is what a Redis server's pod asks for beside its data: see infra/redis.
+const redisOverheadMiB = 32
+
 func (s *Settings) relations() (problems []problem) {
 	if s.Kind == Foundation {
 		return nil
@@ -40,6 +45,11 @@ func (s *Settings) relations() (problems []problem) {
 	problems = append(problems, s.places()...)
 	problems = append(problems, s.overlaps()...)
 	problems = append(problems, s.sizes()...)
+	// A pod that fits no node waits for ever, and whoever waits for it too.
+	if m, err := machine.Lookup(s.Standard.MachineType); err == nil && int64(s.RedisMemoryMiB+redisOverheadMiB) > m.AllocatableMiB() {
+		problems = append(problems, problem{fmt.Sprintf("patag:redisMemoryMiB is %d", s.RedisMemoryMiB),
+			fmt.Sprintf("a node of type %s leaves %d MiB to pods, and each Redis server asks for %d more than its data", m.Name, m.AllocatableMiB(), redisOverheadMiB), "lower it, or choose a larger patag:standardMachineType"})
+	}
 	if s.CanaryLive && s.CanaryImage == "" {
 		problems = append(problems, problem{"patag:canaryLive is true", "there is no canary without patag:canaryImage", "set both or none"})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -150,6 +151,9 @@ func (s *Session) check() error {
 	if merged, err = s.merged(); err != nil {
 		return err
 	}
+	if err := s.ours(merged); err != nil {
+		return err
+	}
 	if given, ok := s.overrides["patag:images"].(map[string]any); ok {
 		s.images = given
 	}
@@ -159,6 +163,23 @@ func (s *Session) check() error {
 	}
 	if _, err := config.Load(config.FromMap(s.Stack, values)); err != nil {
 		return exit.New(exit.Usage, "%w", err).WithHint("every key is explained in docs/configuration.md; nothing was changed")
+	}
+	return nil
+}
+
+// ours refuses keys that no program and no provider of ours reads, and a demo catalogue that is not there: both would be found out
+// late or never.
+func (s *Session) ours(merged project.Config) error {
+	for key := range merged {
+		if ns, _, _ := strings.Cut(key, ":"); !slices.Contains([]string{config.Namespace, s.Project.Name, "gcp", "kubernetes", "pulumi", "random"}, ns) {
+			return exit.New(exit.Usage, "config key %s is of a provider that no stack here uses", key).WithHint("a key without a colon is patag's own; nothing was changed")
+		}
+	}
+	// Only one that was asked for now: commands that load none need none.
+	if file, now := s.overrides["patag:catalogueFile"].(string); now {
+		if _, err := os.Stat(file); err != nil {
+			return exit.New(exit.Usage, "patag:catalogueFile: %w", err).WithHint("name the file of a catalogue, or set patag:catalogue to none; nothing was changed")
+		}
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func openSandbox(o Options) (*Cloud, error) {
 	}
 	c := &Cloud{
 		Name: Sandbox, Layout: l, Dir: l.Pulumi(),
-		Project: orElse(o.Project, SandboxProject), Region: orElse(o.Region, SandboxRegion), Zone: orElse(o.Zone, SandboxZone),
+		Project: orElse(o.Project, SandboxProject), Region: orElse(o.Region, SandboxRegion), Zone: orElse(o.Zone, zoneOf(o.Region)),
 		Backend:        "file://" + filepath.Join(l.Pulumi(), "state"),
 		PassphraseFile: filepath.Join(l.Pulumi(), "passphrase"),
 		endpoints:      sandboxEndpoints,
@@ -90,6 +90,14 @@ func StateFolder(dir string) (layout.Layout, error) {
 	}
 	abs, err := filepath.Abs(dir)
 	return layout.Layout{Root: abs}, err
+}
+
+// zoneOf is the zone that is taken in a region where none is given.
+func zoneOf(region string) string {
+	if region == "" || region == SandboxRegion {
+		return SandboxZone
+	}
+	return region + "-b"
 }
 
 func orElse(a, b string) string {

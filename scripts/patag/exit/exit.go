@@ -13,7 +13,7 @@ import (
 const (
 	OK          = 0   // done, or nothing to do
 	Failed      = 1   // the work failed
-	Changes     = 2   // preview --expect-no-changes found changes
+	Changes     = 2   // preview --expect-no-changes or drift found changes
 	Usage       = 3   // bad input: arguments, config, missing tools or rights; nothing was changed
 	NotRunning  = 4   // the sandbox is not running
 	Locked      = 5   // the stack is in use by another run
@@ -24,7 +24,7 @@ const (
 const Help = `Exit codes:
   0    done
   1    failed
-  2    preview --expect-no-changes found changes
+  2    preview --expect-no-changes or drift found changes
   3    bad input or unmet requirement; nothing was changed
   4    the sandbox is not running
   5    the stack is in use by another run
