@@ -7,14 +7,16 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
 // It tells what a server answered, and fails when one request did or when answers are slower than wanted.
 func TestRun(t *testing.T) {
-	status := 200
+	var status atomic.Int64
+	status.Store(200)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.WriteHeader(status)
+		w.WriteHeader(int(status.Load()))
 		if r.URL.Path == "/v1/ad" {
 			io.WriteString(w, `{"chain":[{"urls":{"impression":"http://x/v1/event/impression?t=a","viewable":"http://x/v1/event/viewable?t=a","click":"http://x/v1/click?t=a"}}]}`)
 		}
@@ -33,7 +35,7 @@ func TestRun(t *testing.T) {
 	if code := run(t.Context(), append([]string{"--p99", "1ns"}, args...), io.Discard, &errOut); code != 1 || !strings.Contains(errOut.String(), "above") {
 		t.Errorf("code %d, %q for answers that are too slow", code, &errOut)
 	}
-	status = 500
+	status.Store(500)
 	errOut.Reset()
 	if code := run(t.Context(), args, io.Discard, &errOut); code != 1 || !strings.Contains(errOut.String(), "200 of 200 requests failed") {
 		t.Errorf("code %d, %q for a server that fails", code, &errOut)
