@@ -16,6 +16,9 @@ import (
 // and end, and the rebuild of a cluster that is gone. Most verbs are killed at a random moment first, and must then finish; the
 // long form kills each ten times. Its parts build on each other and stop at the first that fails.
 func TestLife(t *testing.T) {
+	if os.Getenv("PATAG_SOAK") == "" {
+		t.Skip("NOT TESTED here: the whole life of environments takes a quarter of an hour; make soak")
+	}
 	l := &life{machine: newMachine(t), kills: 1}
 	if os.Getenv("PATAG_SOAK") != "" {
 		l.kills = 10

@@ -114,6 +114,9 @@ func (c *Cloud) Pulumi() (map[string]string, error) {
 		"PULUMI_SKIP_UPDATE_CHECK":                    "true",
 		"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
 		"PULUMI_DIY_BACKEND_NO_LEGACY_WARNING":        "true",
+		// A field that the program sets is the program's, also after somebody wrote to it with kubectl: it is told as a difference
+		// and put back, where it would else be a conflict that ends the run.
+		"PULUMI_K8S_ENABLE_PATCH_FORCE": "true",
 		// A lost work folder then costs the config, not the secrets.
 		"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
 	}
