@@ -165,7 +165,7 @@ func (l *life) destroy(t *testing.T, stack string) {
 // preempt takes the node of one of the staging's tag servers away under load.
 func (l *life) preempt(t *testing.T) {
 	place := func() map[string]bool {
-		out, err := l.in("staging-acme", "get", "pods", "-l", "app.kubernetes.io/name=tag", "-o", "jsonpath={range .items[*]}{.spec.nodeName}{'\\n'}{end}")
+		out, err := l.in("staging-acme", "get", "pods", "-l", "app.kubernetes.io/name=tag", "-o", `jsonpath={range .items[*]}{.spec.nodeName}{"\n"}{end}`)
 		if err != nil {
 			return nil
 		}
