@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +15,7 @@ import (
 	"patag/scripts/patag/engine"
 	"patag/scripts/patag/exit"
 	"patag/scripts/patag/terminal"
+	"patag/stacks/config"
 )
 
 type flags struct {
@@ -101,8 +104,8 @@ func heal(ctx context.Context, s *app.Session, result engine.Result) (engine.Res
 	return again, nil
 }
 
-// Foundation brings the foundation up when the stack needs it and it is not there, or not whole: its outputs are
-// written last.
+// Foundation brings the foundation up when the stack needs it and it is not there, or not whole (its outputs are written last), or was
+// made by an earlier version of the programs.
 func Foundation(ctx context.Context, s *app.Session) error {
 	name, needed := s.NeedsFoundation()
 	if !needed {
@@ -112,14 +115,19 @@ func Foundation(ctx context.Context, s *app.Session) error {
 	if err != nil {
 		return err
 	}
+	why := "is not up yet"
 	if ok && len(sum.Outputs) > 0 && sum.Interrupted == 0 {
-		return nil
+		missing := slices.DeleteFunc(config.FoundationOutputs(), func(output string) bool { return sum.Outputs[output] != nil })
+		if len(missing) == 0 {
+			return nil
+		}
+		why = "is of an earlier version: it lacks " + strings.Join(missing, ", ")
 	}
 	below, err := s.App.Begin(name, nil, s.Progress)
 	if err != nil {
 		return err
 	}
-	s.Progress.Line("   %s builds on %s, which is not up yet", s.Stack, name)
+	s.Progress.Line("   %s builds on %s, which %s", s.Stack, name, why)
 	_, err = below.Apply(ctx)
 	return err
 }
