@@ -9,8 +9,6 @@ export GOFLAGS := -trimpath -buildvcs=false
 export GOWORK := off
 
 setup := go run ./scripts/setup
-# Packages that only put the large cloud SDKs together; the race detector would spend minutes compiling SDKs for them.
-sdk := $(shell cat scripts/setup/norace.txt 2>/dev/null)
 
 .PHONY: help up down clean build tools testtools test test-unit test-e2e soak lint bench docs
 

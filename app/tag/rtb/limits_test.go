@@ -21,7 +21,7 @@ import (
 // Failures open the breaker, then nobody is asked; after five seconds a few are let through, and when those succeed all are.
 func TestBreakerOpensAndCloses(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes as long as the breaker stays open")
+		t.Skip("NOT TESTED with -short: it takes as long as the breaker stays open")
 	}
 	var broken atomic.Bool
 	var asked atomic.Int64

@@ -3,7 +3,6 @@ package staging
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -256,31 +255,13 @@ func serving(ctx context.Context, s *app.Session, most time.Duration) error {
 	}
 	url, _ := sum.Outputs["adURL"].(string)
 	step := s.Progress.Step("wait for an ad from %s", url)
-	client := &http.Client{Timeout: 3 * time.Second}
-	var last error
-	for end := time.Now().Add(most); time.Now().Before(end); {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			step.Fail()
-			return err
-		}
-		resp, err := client.Do(req)
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				step.Done("it answers")
-				return nil
-			}
-			err = fmt.Errorf("status %s", resp.Status)
-		}
-		last = err
-		select {
-		case <-ctx.Done():
-			step.Fail()
+	if err := s.Served(ctx, url, most); err != nil {
+		step.Fail()
+		if ctx.Err() != nil {
 			return ctx.Err()
-		case <-time.After(500 * time.Millisecond):
 		}
+		return exit.New(exit.Failed, "%s serves no ad: %w", s.Stack, err).WithHint("see `patag status %s`", s.Stack)
 	}
-	step.Fail()
-	return exit.New(exit.Failed, "%s serves no ad after %s: %w", s.Stack, most, last).WithHint("see `patag status %s`", s.Stack)
+	step.Done("it answers")
+	return nil
 }

@@ -220,7 +220,7 @@ func TestStore(t *testing.T) {
 // TestLargeImport measures what an import costs; PATAG_PLACEMENTS chooses the size.
 func TestLargeImport(t *testing.T) {
 	if testing.Short() {
-		t.Skip("large")
+		t.Skip("NOT TESTED with -short: it imports a large catalogue")
 	}
 	n := 10_000
 	if v := os.Getenv("PATAG_PLACEMENTS"); v != "" {
