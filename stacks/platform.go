@@ -156,6 +156,7 @@ func serve(ctx *pulumi.Context, s *config.Settings, g *ground, target *kube.Targ
 		Target: target, Image: pulumi.String(s.Images.Tag), ServiceAccount: account.Name,
 		MongoURI: data.mongoURI, Key: g.secrets.TagKey, RedisAddress: data.redisAddress, Upstreams: data.upstreams,
 		Empty: s.Catalogue == config.CatalogueLater, LoadBalancers: network.GoogleRanges(), Min: s.TagMin, Max: s.TagMax, CPUTarget: s.TagCPUTarget,
+		Nodes:        s.HighCPU.Min * len(s.NodeZones),
 		NodeSelector: onPool(poolHighCPU), TolerateKey: nodepool.Label, TolerateValue: poolHighCPU,
 	})
 }

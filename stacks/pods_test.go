@@ -11,6 +11,7 @@ import (
 
 	"patag/infra/pulumitest"
 	"patag/infra/redis"
+	"patag/infra/tagserver"
 	"patag/infra/twemproxy"
 	"patag/stacks/config"
 )
@@ -209,6 +210,21 @@ func TestPodsFit(t *testing.T) {
 			}
 			if asked[pool][0] == 0 || math.IsNaN(asked[pool][1]) {
 				t.Errorf("%s: pool %s is asked for nothing", name, pool)
+			}
+		}
+	}
+}
+
+// TestTagServersApart: they wait for a second node where the pool has two, and for nothing where it has one.
+func TestTagServersApart(t *testing.T) {
+	for nodes, want := range map[string]string{"2": "DoNotSchedule", "1": "ScheduleAnyway"} {
+		for _, p := range pods(mustRun(t, "staging-acme", config.FerretDB, map[string]string{"patag:highCpuMin": nodes})) {
+			spread, _ := p.spec["topologySpreadConstraints"].([]any)
+			if p.labels["app.kubernetes.io/name"] != tagserver.Part {
+				continue
+			}
+			if len(spread) != 1 || spread[0].(object)["whenUnsatisfiable"] != want {
+				t.Errorf("with %s nodes, %s has %v, want %s", nodes, p.owner, spread, want)
 			}
 		}
 	}

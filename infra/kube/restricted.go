@@ -75,6 +75,22 @@ func SpreadOverNodes(part string) corev1.TopologySpreadConstraintArray {
 	}}
 }
 
+// ApartOnNodes is SpreadOverNodes for a part that must not stand on one node while others are there or can come: a pod
+// that finds too few nodes waits for one, and the autoscaler sees it wait and makes one. That is so on GKE as in the
+// sandbox: when a pool comes back from nothing, its nodes come one after the other, and a soft spread puts all pods on
+// the first, where they stay. leastNodes is how many nodes the pool has at least; with one there is nothing to spread over.
+//
+// Nodes that are about to go count neither as places nor as empty ones: a pod would wait for one that takes none.
+func ApartOnNodes(part string, leastNodes int) corev1.TopologySpreadConstraintArray {
+	if leastNodes < 2 {
+		return SpreadOverNodes(part)
+	}
+	return corev1.TopologySpreadConstraintArray{&corev1.TopologySpreadConstraintArgs{
+		MaxSkew: pulumi.Int(1), TopologyKey: pulumi.String("kubernetes.io/hostname"), WhenUnsatisfiable: pulumi.String("DoNotSchedule"), LabelSelector: Selector(part),
+		MatchLabelKeys: pulumi.StringArray{pulumi.String("pod-template-hash")}, MinDomains: pulumi.Int(2), NodeTaintsPolicy: pulumi.String("Honor"),
+	}}
+}
+
 // Scratch is a volume that lives as long as the pod, in memory or on the node's disk, and its size limit.
 func Scratch(name, size string, inMemory bool) *corev1.VolumeArgs {
 	empty := &corev1.EmptyDirVolumeSourceArgs{SizeLimit: pulumi.String(size)}

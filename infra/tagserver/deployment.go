@@ -63,7 +63,9 @@ func podTemplate(args *Args, secret pulumi.StringPtrInput, image pulumi.StringIn
 			Tolerations: corev1.TolerationArray{&corev1.TolerationArgs{
 				Key: pulumi.String(args.TolerateKey), Operator: pulumi.String("Equal"), Value: pulumi.String(args.TolerateValue), Effect: pulumi.String("NoSchedule"),
 			}},
-			TopologySpreadConstraints: kube.SpreadOverNodes(Part),
+			// Never all on one node while the pool may have two. To wait for the second costs no capacity meanwhile: one
+			// server may use nearly all of a node.
+			TopologySpreadConstraints: kube.ApartOnNodes(Part, args.Nodes),
 			// The drain, then the requests in flight and the journal's last batch.
 			TerminationGracePeriodSeconds: pulumi.Int(drainSeconds + 45),
 			Containers:                    corev1.ContainerArray{container(args, secret, image)},

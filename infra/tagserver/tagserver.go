@@ -52,6 +52,8 @@ type Args struct {
 	// CPUTarget in per cent of the request.
 	CPUTarget    int
 	NodeSelector pulumi.StringMapInput
+	// Nodes is how many NodeSelector selects at least.
+	Nodes int
 	// Tolerate is the key and value of the pool's taint.
 	TolerateKey, TolerateValue string
 	// Canary is the image of one server more, to be compared with the others; nil: there is none. Live sends it traffic.
@@ -64,8 +66,8 @@ func (a *Args) check() error {
 		len(a.LoadBalancers) == 0 || a.NodeSelector == nil || a.TolerateKey == "" || a.TolerateValue == "" {
 		return errors.New("tagserver: every argument is required")
 	}
-	if a.Min < 1 || a.Max < a.Min || a.CPUTarget < 1 || a.CPUTarget > 100 {
-		return errors.New("tagserver: Min must be at least 1, Max at least Min, CPUTarget 1 to 100")
+	if a.Nodes < 1 || a.Min < 1 || a.Max < a.Min || a.CPUTarget < 1 || a.CPUTarget > 100 {
+		return errors.New("tagserver: Nodes and Min must be at least 1, Max at least Min, CPUTarget 1 to 100")
 	}
 	if a.Live && a.Canary == nil {
 		return errors.New("tagserver: there is no Canary to be Live")

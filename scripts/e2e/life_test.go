@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,9 +20,12 @@ func TestLife(t *testing.T) {
 	if os.Getenv("PATAG_SOAK") == "" {
 		t.Skip("NOT TESTED here: the whole life of environments takes a quarter of an hour; make soak")
 	}
-	l := &life{machine: newMachine(t), kills: 1}
-	if os.Getenv("PATAG_SOAK") != "" {
-		l.kills = 10
+	l := &life{machine: newMachine(t), kills: 10}
+	if text := os.Getenv("PATAG_KILLS"); text != "" {
+		var err error
+		if l.kills, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("PATAG_KILLS: %v", err)
+		}
 	}
 	l.books.m = l.machine
 	step := func(name string, fn func(t *testing.T)) {

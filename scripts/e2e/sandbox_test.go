@@ -2,7 +2,7 @@
 // breaks things while it looks. It needs root and what `make build` makes; without them it fails rather than skips.
 // The working tree must not change while it runs: images are built from it.
 //
-// PATAG_SOAK=1 is the long form.
+// PATAG_SOAK=1 is the long form; PATAG_KILLS says how often it kills each verb (10).
 package e2e
 
 import (

@@ -4,6 +4,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 	podresource "k8s.io/component-helpers/resource"
 	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
@@ -64,7 +65,7 @@ type world struct {
 
 // fits tells whether the scheduler would put the pod on the node.
 func (w *world) fits(p *corev1.Pod, n *simNode) bool {
-	if n.node.Spec.Unschedulable {
+	if !tolerated(p, n.node) {
 		return false
 	}
 	for name, q := range requests(p) {
@@ -73,12 +74,6 @@ func (w *world) fits(p *corev1.Pod, n *simNode) bool {
 			return false
 		}
 	}
-	_, untolerated := corev1helpers.FindMatchingUntoleratedTaint(n.node.Spec.Taints, p.Spec.Tolerations, func(t *corev1.Taint) bool {
-		return t.Effect == corev1.TaintEffectNoSchedule || t.Effect == corev1.TaintEffectNoExecute
-	})
-	if untolerated {
-		return false
-	}
 	if ok, err := nodeaffinity.GetRequiredNodeAffinity(p).Match(n.node); err != nil || !ok {
 		return false
 	}
@@ -86,6 +81,15 @@ func (w *world) fits(p *corev1.Pod, n *simNode) bool {
 		return false
 	}
 	return w.affinityAllows(p, n) && w.spreadAllows(p, n)
+}
+
+// tolerated tells whether nothing that the node says of itself keeps the pod off. A cordoned node is as one that the
+// controller manager has already put the taint on.
+func tolerated(p *corev1.Pod, n *corev1.Node) bool {
+	_, untolerated := corev1helpers.FindMatchingUntoleratedTaint(n.Spec.Taints, p.Spec.Tolerations, func(t *corev1.Taint) bool {
+		return t.Effect == corev1.TaintEffectNoSchedule || t.Effect == corev1.TaintEffectNoExecute
+	})
+	return !n.Spec.Unschedulable && !untolerated
 }
 
 func contains(list []string, s string) bool {
@@ -193,10 +197,20 @@ func (w *world) spreadAllows(p *corev1.Pod, n *simNode) bool {
 		if err != nil {
 			return false
 		}
+		for _, key := range c.MatchLabelKeys {
+			if value, ok := p.Labels[key]; ok {
+				same, err := labels.NewRequirement(key, selection.In, []string{value})
+				if err != nil {
+					return false
+				}
+				s = s.Add(*same)
+			}
+		}
+		honor := c.NodeTaintsPolicy != nil && *c.NodeTaintsPolicy == corev1.NodeInclusionPolicyHonor
 		counts := map[string]int32{here: 0}
 		for _, other := range w.nodes {
 			domain, ok := other.node.Labels[c.TopologyKey]
-			if match, err := nodeaffinity.GetRequiredNodeAffinity(p).Match(other.node); !ok || err != nil || !match {
+			if match, err := nodeaffinity.GetRequiredNodeAffinity(p).Match(other.node); !ok || err != nil || !match || honor && !tolerated(p, other.node) {
 				continue
 			}
 			counts[domain] += 0

@@ -104,6 +104,52 @@ func TestSpreadOverZones(t *testing.T) {
 	}
 }
 
+// Servers that must not all stand on one node wait for a second one; old versions and nodes that go do not count.
+func TestApartOnNodes(t *testing.T) {
+	two, honor := int32(2), corev1.NodeInclusionPolicyHonor
+	of := func(version string) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			p.Labels["pod-template-hash"] = version
+			p.Spec.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{
+				MaxSkew: 1, TopologyKey: "kubernetes.io/hostname", WhenUnsatisfiable: corev1.DoNotSchedule, LabelSelector: selectX,
+				MatchLabelKeys: []string{"pod-template-hash"}, MinDomains: &two, NodeTaintsPolicy: &honor,
+			}}
+		}
+	}
+	going := func(n *corev1.Node) { n.Spec.Unschedulable = true }
+	for _, c := range []struct {
+		name  string
+		nodes []*simNode
+		// on counts the pods of version 2 that are on the first nodes, old those of version 1.
+		on, old []int
+		want    []bool
+	}{
+		{"the first on the only node", []*simNode{testNode("a", "z", 940)}, nil, nil, []bool{true}},
+		{"the second waits for another", []*simNode{testNode("a", "z", 940)}, []int{1}, nil, []bool{false}},
+		{"an old version does not count", []*simNode{testNode("a", "z", 940)}, nil, []int{1}, []bool{true}},
+		{"the second on the second", []*simNode{testNode("a", "z", 940), testNode("b", "z", 940)}, []int{1, 0}, nil, []bool{false, true}},
+		{"the third on either", []*simNode{testNode("a", "z", 940), testNode("b", "z", 940)}, []int{1, 1}, nil, []bool{true, true}},
+		{"a node that goes is no second one", []*simNode{testNode("a", "z", 940), testNode("b", "z", 940, going)}, []int{1, 0}, nil, []bool{false, false}},
+		{"a node that goes is not empty", []*simNode{testNode("a", "z", 940), testNode("b", "z", 940), testNode("c", "z", 940, going)}, []int{1, 1, 0}, nil, []bool{true, true, false}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for version, counts := range map[string][]int{"2": c.on, "1": c.old} {
+				for i, n := range counts {
+					for k := range n {
+						c.nodes[i].place(testPod(fmt.Sprint(version, i, k), "1m", of(version)))
+					}
+				}
+			}
+			w, p := testWorld(c.nodes...), testPod("p", "1m", of("2"))
+			for i, n := range c.nodes {
+				if got := w.fits(p, n); got != c.want[i] {
+					t.Errorf("fits on %s: %v, want %v", n.node.Name, got, c.want[i])
+				}
+			}
+		})
+	}
+}
+
 func TestVolumeBindsToZone(t *testing.T) {
 	n := testNode("a", "b", 940)
 	w := testWorld(n)
