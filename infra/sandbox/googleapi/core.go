@@ -209,7 +209,7 @@ func (c *Core) ServeHTTP(w http.ResponseWriter, h *http.Request) {
 }
 
 func (c *Core) serve(w http.ResponseWriter, h *http.Request) (status int) {
-	path := strings.TrimPrefix(h.URL.EscapedPath(), "/")
+	path := asWritten(strings.TrimPrefix(h.URL.EscapedPath(), "/"))
 	name, rest, _ := strings.Cut(path, "/")
 	s := c.services[name]
 	if s == nil {

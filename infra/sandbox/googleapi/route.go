@@ -67,6 +67,29 @@ const pathVar = "\x00path"
 
 var isVersion = regexp.MustCompile(`^(v\d+[a-z0-9]*|beta|alpha)$`)
 
+// asWritten undoes what Google's Terraform engine, inside the official gcp plugin, makes of an address of plain http: it
+// strips the version from an endpoint before it hands it to one of Google's clients, which add it themselves, but only
+// from addresses of https. So "container/v1beta1/v1beta1/projects/…" arrives where "container/v1beta1/projects/…" is
+// meant, "serviceusage/v1beta1/v1/…" where the client's own v1 is. In the endpoint of Cloud DNS it also deletes "/dns/",
+// which makes an address with the sandbox's first path element "dns" unusable: it is served as "clouddns" too.
+func asWritten(path string) string {
+	name, rest, _ := strings.Cut(path, "/")
+	if name == "storage" { // a bucket may be called v1
+		return path
+	}
+	first, more, _ := strings.Cut(rest, "/")
+	second, _, _ := strings.Cut(more, "/")
+	if isVersion.MatchString(first) && (isVersion.MatchString(second) || name == cloudDNS && second == "dns") {
+		rest = more
+	}
+	if name == cloudDNS {
+		return "dns/dns/" + strings.TrimPrefix(rest, "dns/")
+	}
+	return name + "/" + rest
+}
+
+const cloudDNS = "clouddns"
+
 func parseSegment(part string) segment {
 	var seg segment
 	if open := strings.LastIndex(part, "}"); open >= 0 {

@@ -29,6 +29,7 @@ type endpoint struct {
 }
 
 // Services that the sandbox does not simulate are here too: better a 501 that names the method than a call to Google.
+// The official plugin deletes "/dns/" from the address that it gives to Google's client: hence clouddns.
 var sandboxEndpoints = []endpoint{
 	{"COMPUTE", "/compute/compute/beta/", "COMPUTE", "/compute/compute/v1/"},
 	{"CONTAINER", "/container/v1beta1/", "CONTAINER", "/container/"},
@@ -40,7 +41,7 @@ var sandboxEndpoints = []endpoint{
 	{"ARTIFACT_REGISTRY", "/artifactregistry/v1/", "ARTIFACTREGISTRY", "/artifactregistry/"},
 	{"LOGGING", "/logging/v2/", "LOGGING", "/logging/"},
 	{"MONITORING", "/monitoring/", "MONITORING", "/monitoring/"},
-	{"DNS", "/dns/dns/v1beta2/", "DNS", "/dns/dns/v1/"},
+	{"DNS", "/clouddns/v1beta2/", "DNS", "/dns/dns/v1/"},
 	{"SECRET_MANAGER", "/secretmanager/v1/", "SECRETMANAGER", "/secretmanager/"},
 	{"SERVICE_USAGE", "/serviceusage/v1beta1/", "SERVICEUSAGE", "/serviceusage/"},
 	{"BILLING", "/billingbudgets/v1/", "BILLINGBUDGETS", "/billingbudgets/"},
