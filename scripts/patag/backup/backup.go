@@ -5,8 +5,10 @@ package backup
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -105,8 +107,8 @@ func runProgram(ctx context.Context, s *app.Session, step *terminal.Step, name s
 	}
 	answer, err := cluster.RunJob(ctx, kube.Order{
 		Namespace: namespace, CronJob: cronJob, Args: args, Say: func(line string) { step.Detail("%s", line) },
-		// The time makes the name new; two at once of one second are refused.
-		Name: name + "-" + time.Now().UTC().Format("20060102-150405"),
+		// The time is for people; two of one second are two: one that was killed, and the same again.
+		Name: fmt.Sprintf("%s-%s-%s", name, time.Now().UTC().Format("20060102-150405"), strings.ToLower(rand.Text()[:6])),
 	})
 	if err != nil {
 		return err
