@@ -22,17 +22,20 @@ import (
 	"patag/infra/sandbox/googleapi"
 	"patag/infra/sandbox/googleapi/apitest"
 	"patag/infra/sandbox/googleapi/artifactregistry"
+	"patag/infra/sandbox/googleapi/billing"
 	"patag/infra/sandbox/googleapi/cloudresourcemanager"
 	"patag/infra/sandbox/googleapi/compute"
 	"patag/infra/sandbox/googleapi/container"
 	"patag/infra/sandbox/googleapi/dns"
 	"patag/infra/sandbox/googleapi/iam"
+	"patag/infra/sandbox/googleapi/logging"
 	"patag/infra/sandbox/googleapi/monitoring"
 	"patag/infra/sandbox/googleapi/policy"
 	"patag/infra/sandbox/googleapi/secretmanager"
 	"patag/infra/sandbox/googleapi/serviceusage"
 	"patag/infra/sandbox/googleapi/storage"
 	"patag/infra/sandbox/layout"
+	"patag/infra/sandbox/logs"
 	"patag/infra/sandbox/series"
 )
 
@@ -47,7 +50,7 @@ func TestOfficialPlugin(t *testing.T) {
 	}
 	r := &replay{t: t, env: env, values: strings.NewReplacer(
 		"P.", c.Project+".", "/P/", "/"+c.Project+"/", "=P ", "="+c.Project+" ", "/P:", "/"+c.Project+":", "/P ", "/"+c.Project+" ", `"P"`, `"`+c.Project+`"`,
-		"/R/", "/"+c.Region+"/", `/R"`, "/"+c.Region+`"`, "/Z/", "/"+c.Zone+"/", `"Z"`, `"`+c.Zone+`"`,
+		"/R/", "/"+c.Region+"/", `/R"`, "/"+c.Region+`"`, "/Z/", "/"+c.Zone+"/", "/Z ", "/"+c.Zone+" ", `"Z"`, `"`+c.Zone+`"`,
 		"/N/", "/"+googleapi.ProjectNumber(c.Project)+"/", `"N"`, `"`+googleapi.ProjectNumber(c.Project)+`"`)}
 	raw, err := os.ReadFile("testdata/official.txt")
 	if err != nil {
@@ -262,8 +265,14 @@ func startAPI(t *testing.T) *apitest.Server {
 		artifactregistry.Register(core, policies, nil)
 		monitoring.Register(core, metrics)
 		dns.Register(core)
+		billing.Register(core)
+		entries, err := logs.Open(filepath.Join(l.Root, "logs"), logs.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		logging.Register(core, entries)
 		serviceusage.Register(core)
-		t.Cleanup(func() { metrics.Close() })
+		t.Cleanup(func() { metrics.Close(); entries.Close() })
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	if err := gke.Start(ctx); err != nil {

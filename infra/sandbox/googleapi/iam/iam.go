@@ -43,6 +43,8 @@ func Register(core *googleapi.Core, policies *policy.Policies, tokens Tokens) {
 	svc.Handle("POST", account+"/keys", s.refuseKey)
 	svc.Handle("POST", account+"/keys:upload", s.refuseKey)
 	svc.Handle("GET", account+"/keys", s.noKeys)
+	svc.Handle("GET", account+"/keys/{key}", s.noKey)
+	svc.Handle("DELETE", account+"/keys/{key}", s.noKey)
 	svc.Handle("POST", account+":getIamPolicy", s.getPolicy)
 	svc.Handle("POST", account+":setIamPolicy", s.setPolicy)
 	svc.Handle("POST", account+":testIamPermissions", s.testPermissions)
@@ -292,6 +294,13 @@ func (s *server) refuseKey(_ context.Context, r *googleapi.Request) (any, error)
 func (s *server) noKeys(_ context.Context, r *googleapi.Request) (any, error) {
 	err := s.core.Store().View(func(tx store.Tx) error { _, err := s.find(tx, r); return err })
 	return nil, err
+}
+
+func (s *server) noKey(ctx context.Context, r *googleapi.Request) (any, error) {
+	if _, err := s.noKeys(ctx, r); err != nil {
+		return nil, err
+	}
+	return nil, googleapi.NotFound("Service account key %s does not exist.", r.Var("key"))
 }
 
 func (s *server) getPolicy(_ context.Context, r *googleapi.Request) (any, error) {
