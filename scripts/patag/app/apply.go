@@ -9,7 +9,7 @@ import (
 // Apply makes the cloud as the session's stack says: it makes good what a killed run left, sweeps up what a cluster that is gone
 // left, and runs the program.
 func (s *Session) Apply(ctx context.Context) (engine.Result, error) {
-	if err := s.finished(); err != nil {
+	if err := s.Finished(); err != nil {
 		return engine.Result{}, err
 	}
 	stack, err := s.Open(ctx)

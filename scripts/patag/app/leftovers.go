@@ -114,6 +114,9 @@ func (s *Session) Forget() error {
 	if err := s.RebuildDone(); err != nil {
 		return err
 	}
+	if err := s.forgetDeployment(); err != nil {
+		return err
+	}
 	if err := os.Remove(s.footprintFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -20,6 +20,9 @@ func (s *Session) RebuildFile() string {
 
 // AloneRebuilding calls do with a session that may go on with a rebuild, and keeps every other rebuild of the stack away meanwhile.
 func (s *Session) AloneRebuilding(do func() error) error {
+	if err := s.deployed(); err != nil {
+		return err
+	}
 	s.rebuilding = true
 	defer func() { s.rebuilding = false }()
 	return engine.Alone(filepath.Join(s.Cloud.Work(s.Stack), "rebuild"), s.Stack, do)
@@ -33,8 +36,16 @@ func (s *Session) RebuildDone() error {
 	return nil
 }
 
-// finished refuses to run the program in the middle of a rebuild: the store could begin as the program's, not as the backup's.
-func (s *Session) finished() error {
+// Finished refuses to change the stack in the middle of a deployment or of a rebuild: a command asks before it does anything that lasts.
+func (s *Session) Finished() error {
+	if err := s.rebuilt(); err != nil {
+		return err
+	}
+	return s.deployed()
+}
+
+// rebuilt refuses to run the program in the middle of a rebuild: the store could begin as the program's, not as the backup's.
+func (s *Session) rebuilt() error {
 	if s.rebuilding {
 		return nil
 	}

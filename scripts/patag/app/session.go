@@ -36,7 +36,9 @@ type Session struct {
 	generated, overrides project.Config
 	// rebuilding is true for the one command that may go on with a rebuild.
 	rebuilding bool
-	images     map[string]any
+	// deploying is true for the commands that may go on with a deployment.
+	deploying bool
+	images    map[string]any
 }
 
 // Foundation is the name of the stack that the others build on.
@@ -196,8 +198,11 @@ var pendingImages = func() string {
 }()
 
 // Keep sets config of the stack that outlives this run, as `pulumi config set` would; nil takes a value away. The tracked files stay
-// as they are. No run may have the stack meanwhile.
+// as they are. No run may have the stack meanwhile, and none may be unfinished.
 func (s *Session) Keep(values project.Config) error {
+	if err := s.Finished(); err != nil {
+		return err
+	}
 	return engine.Alone(s.Cloud.Work(s.Stack), s.Stack, func() error { return s.work().Keep(values) })
 }
 

@@ -101,6 +101,12 @@ func TestDrift(t *testing.T) {
 	f.patag("drift", "foundation", "--json").expect(t, exit.Changes, `"up":"update","by":"program"`)
 	t.Setenv("TEXT", "one")
 	f.patag("drift", "foundation").expect(t, exit.OK)
+	// Somebody changes one by hand and deletes another, while the program wants no other ones.
+	must(t, os.WriteFile(filepath.Join(f.files, "a"), []byte("by hand"), 0o644))
+	must(t, os.Remove(filepath.Join(f.files, "b")))
+	f.patag("drift", "foundation").expect(t, exit.Changes, `Bucket "a" differs: text (changed in the cloud)`, `Bucket "b" is missing (changed in the cloud)`, "2 resources differ")
+	f.patag("up", "foundation", "--refresh").expect(t, exit.OK, "1 created", "1 updated")
+	f.patag("drift", "foundation").expect(t, exit.OK)
 
 	locks := filepath.Join(f.state, "pulumi/state/.pulumi/locks/organization/patag/foundation")
 	must(t, os.MkdirAll(locks, 0o755))

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,11 +16,13 @@ import (
 	"patag/scripts/patag/app"
 	"patag/scripts/patag/exit"
 	"patag/scripts/patag/kube"
+	"patag/scripts/patag/project"
 	"patag/scripts/patag/terminal"
 )
 
 type flags struct {
 	images, placements []string
+	promote            string
 	abort, json        bool
 	limits             Limits
 }
@@ -45,7 +46,7 @@ then the others are replaced, one by one. If anything is worse, what ran before 
 away and the command ends with code 1.
 
 Interrupted or killed, the same command goes on where it was; --abort takes everything back instead.`,
-		Example: "  patag deploy production\n  patag deploy staging-acme --image tag@sha256:… --window 1m\n  patag deploy production --abort",
+		Example: "  patag deploy production\n  patag deploy staging-acme --image tag@sha256:… --window 1m\n  patag deploy staging-acme --json >deployed.json && patag deploy production --promote deployed.json\n  patag deploy production --abort",
 		Args:    app.OneStack, ValidArgsFunction: a.CompleteStack,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := &run{app: a, flags: f}
@@ -53,6 +54,8 @@ Interrupted or killed, the same command goes on where it was; --abort takes ever
 		},
 	}
 	cmd.Flags().StringArrayVar(&f.images, "image", nil, "an image by digest, [REPOSITORY/]NAME@sha256:…, instead of building; its last name says which (tag, redis …); repeatable")
+	cmd.Flags().StringVar(&f.promote, "promote", "", "deploy the images that another stack's deployment brought, by digest: a file with what `patag deploy OTHER --json` printed, or - for standard input")
+	cmd.MarkFlagsMutuallyExclusive("image", "promote")
 	cmd.Flags().StringArrayVar(&f.placements, "placement", nil, "placements to ask the new server for (default: what visitors asked for within the last hour, the demo catalogue's, patag:demoPlacement); repeatable")
 	cmd.Flags().BoolVar(&f.abort, "abort", false, "take a deployment back that was interrupted")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the result as JSON")
@@ -76,12 +79,14 @@ type Report struct {
 }
 
 type run struct {
-	app       *app.App
-	flags     flags
-	p         *terminal.Progress
-	s         *app.Session
-	plan      plan
-	resumed   bool
+	app     *app.App
+	flags   flags
+	p       *terminal.Progress
+	s       *app.Session
+	plan    plan
+	resumed bool
+	// doubtful is true while the state may not be as the cluster is: after a run of the program that was cut off.
+	doubtful  bool
 	namespace string
 	// address and host are what visitors reach the stack by.
 	address, host string
@@ -99,6 +104,22 @@ const (
 func (r *run) all(ctx context.Context, stack string) error {
 	r.p = terminal.NewProgress(r.app.Streams)
 	defer r.p.Close()
+	return r.alone(ctx, stack, func() error { return r.deploy(ctx, stack) })
+}
+
+// alone opens the session, and keeps other deployments away for all of this one.
+func (r *run) alone(ctx context.Context, stack string, do func() error) error {
+	var err error
+	if r.s, err = r.app.BeginRun(stack, nil, false, r.p); err != nil {
+		return err
+	}
+	if r.s.Kind == app.Foundation {
+		return exit.New(exit.Usage, "%s runs no images", stack).WithHint("deploy to production or a staging")
+	}
+	return r.s.AloneDeploying(ctx, do)
+}
+
+func (r *run) deploy(ctx context.Context, stack string) error {
 	begin := time.Now()
 	r.report = Report{Stack: stack, Steps: map[string]float64{}}
 	if err := r.begin(ctx, stack); err != nil {
@@ -124,15 +145,8 @@ func (r *run) all(ctx context.Context, stack string) error {
 	return err
 }
 
-// begin opens the session and finds a deployment that was interrupted.
+// begin reads what is there and finds a deployment that was interrupted.
 func (r *run) begin(ctx context.Context, stack string) error {
-	var err error
-	if r.s, err = r.app.BeginRun(stack, nil, false, r.p); err != nil {
-		return err
-	}
-	if r.s.Kind == app.Foundation {
-		return exit.New(exit.Usage, "%s runs no images", stack).WithHint("deploy to production or a staging")
-	}
 	sum, err := r.s.Existing(ctx)
 	if err != nil {
 		return err
@@ -143,20 +157,60 @@ func (r *run) begin(ctx context.Context, stack string) error {
 	r.namespace, _ = sum.Outputs["namespace"].(string)
 	r.address, _ = sum.Outputs["address"].(string)
 	r.host, _ = sum.Outputs["host"].(string)
-	if r.cluster, err = kube.Find(ctx, r.s.Cloud, sum.Outputs); err != nil {
+	if r.resumed, err = r.plan.read(r.s.DeploymentFile()); err != nil {
 		return err
 	}
-	if r.resumed, err = r.plan.read(planFile(r.s)); err != nil {
-		return err
-	}
-	switch {
-	case r.resumed:
-		r.p.Line("   going on with the deployment that %s began %s", r.plan.By, r.plan.Begun.Local().Format("2006-01-02 15:04:05"))
-	case r.flags.abort:
+	r.doubtful = r.resumed
+	if r.flags.abort && !r.resumed {
 		return exit.New(exit.Usage, "no deployment of %s is under way", stack).WithHint("`patag rollback %s` goes back to an earlier one", stack)
+	}
+	if err := r.reachCluster(ctx, sum.Outputs); err != nil {
+		return r.unreachable(ctx, err)
+	}
+	if r.resumed {
+		r.p.Line("   going on with the %s that %s began %s", r.plan.kind(), r.plan.By, r.plan.Begun.Local().Format("2006-01-02 15:04:05"))
 	}
 	return nil
 }
+
+// reachCluster finds the cluster and waits a little for its answer: a control plane that is being restarted comes back in seconds.
+func (r *run) reachCluster(ctx context.Context, outputs map[string]any) (err error) {
+	for tries := 0; ; tries++ {
+		if r.cluster, err = kube.Find(ctx, r.s.Cloud, outputs); err == nil {
+			err = r.cluster.Answers(ctx)
+		}
+		if err == nil || tries == 4 || pause(ctx, 3*time.Second) != nil {
+			return err
+		}
+	}
+}
+
+// unreachable is the end of a command whose cluster is gone or answers nothing. A deployment that was interrupted must not be in the
+// way of a rebuild then, so --abort forgets it: the next run of the program takes its canary away.
+func (r *run) unreachable(ctx context.Context, cause error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case !r.flags.abort:
+		err := exit.New(exit.Failed, "the cluster of %s cannot be reached: %w", r.s.Stack, cause)
+		if r.resumed {
+			return err.WithHint("when it is gone: patag deploy %s --abort, then patag rebuild %s; nothing was changed", r.s.Stack, r.s.Stack)
+		}
+		return err.WithHint("when it is gone: patag rebuild %s; nothing was changed", r.s.Stack)
+	}
+	if err := r.s.Keep(noCanary); err != nil {
+		return err
+	}
+	if err := r.s.DeploymentDone(); err != nil {
+		return err
+	}
+	r.p.Line(" ! the cluster of %s cannot be reached (%v)", r.s.Stack, cause)
+	return exit.New(exit.Failed, "the deployment of %s is forgotten, and nothing was taken back: its cluster cannot be reached", r.s.Stack).
+		WithHint("patag rebuild %s makes a new cluster; where the old one comes back, patag up %s does the rest", r.s.Stack, r.s.Stack)
+}
+
+// noCanary takes the canary out of the config.
+var noCanary = project.Config{app.KeyCanaryImage: nil, app.KeyCanaryLive: nil}
 
 func (r *run) work(ctx context.Context) error {
 	if r.flags.abort {
@@ -170,21 +224,28 @@ func (r *run) work(ctx context.Context) error {
 			return r.back(ctx, r.plan.Reason, errors.New(r.plan.Reason))
 		}
 	} else if err := r.decide(ctx); err != nil || r.report.Result != "" {
+		if err != nil && ctx.Err() != nil && r.plan.Step != "" {
+			return r.interrupted()
+		}
 		return err
 	}
-	r.message("deploy")
+	r.message(r.plan.verb())
 	err := r.forward(ctx)
 	switch {
 	case err == nil:
 		r.report.Result = deployed
-		return os.Remove(planFile(r.s))
+		return r.s.DeploymentDone()
 	case ctx.Err() != nil:
-		return exit.New(exit.Interrupted, "the deployment of %s was interrupted; it is as far as %q", r.s.Stack, r.plan.Step).
-			WithHint("`patag deploy %s` goes on, `patag deploy %s --abort` takes it back", r.s.Stack, r.s.Stack)
+		return r.interrupted()
 	case exit.Code(err) == exit.Locked, exit.Code(err) == exit.NotRunning:
 		return err // it says nothing against the image
 	}
 	return r.back(ctx, err.Error(), err)
+}
+
+func (r *run) interrupted() error {
+	return exit.New(exit.Interrupted, "the %s of %s was interrupted; it is as far as %q", r.plan.kind(), r.s.Stack, r.plan.Step).
+		WithHint("`patag deploy %s` goes on, `patag deploy %s --abort` takes it back", r.s.Stack, r.s.Stack)
 }
 
 // message is what Pulumi's history keeps of each update.

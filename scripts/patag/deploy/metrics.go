@@ -91,9 +91,7 @@ func parseMetrics(from io.Reader) (counts, error) {
 		}
 	}
 	for _, m := range families[metricDropped].GetMetric() {
-		if label(m, "reason") != "client_gone" {
-			c.failed += m.GetCounter().GetValue()
-		}
+		c.failed += m.GetCounter().GetValue()
 	}
 	for _, m := range families[metricSeconds].GetMetric() {
 		c.timed += float64(m.GetHistogram().GetSampleCount())

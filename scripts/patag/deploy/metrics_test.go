@@ -14,7 +14,6 @@ tag_ad_requests_total{outcome="no_catalogue"} 1
 tag_rejected_total{reason="overload"} 2
 tag_rejected_total{reason="not_found"} 50
 # TYPE tag_events_dropped_total counter
-tag_events_dropped_total{reason="client_gone"} 9
 tag_events_dropped_total{reason="disk"} 3
 # TYPE tag_ad_seconds histogram
 tag_ad_seconds_bucket{le="0.001"} 50

@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"os/user"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,12 +18,6 @@ import (
 	"patag/scripts/patag/app"
 	"patag/scripts/patag/exit"
 	"patag/scripts/patag/project"
-)
-
-// The config keys of the canary.
-const (
-	keyImage = "patag:canaryImage"
-	keyLive  = "patag:canaryLive"
 )
 
 // The steps of a deployment, as far as a killed one has to know.
@@ -38,6 +32,8 @@ const (
 type plan struct {
 	Begun time.Time `json:"begun"`
 	By    string    `json:"by"`
+	// Rollback is true for one that goes back to images that served before, without a canary.
+	Rollback bool `json:"rollback,omitempty"`
 	// From and To are all images of the stack, before and after.
 	From map[string]string `json:"from"`
 	To   map[string]string `json:"to"`
@@ -46,7 +42,20 @@ type plan struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-func planFile(s *app.Session) string { return filepath.Join(s.Cloud.Work(s.Stack), "deploy.json") }
+// verb is the command that began it, and kind what people call it.
+func (p *plan) verb() string {
+	if p.Rollback {
+		return "rollback"
+	}
+	return "deploy"
+}
+
+func (p *plan) kind() string {
+	if p.Rollback {
+		return "rollback"
+	}
+	return "deployment"
+}
 
 func (p *plan) read(file string) (found bool, err error) {
 	raw, err := os.ReadFile(file)
@@ -76,7 +85,7 @@ func (p *plan) write(file string) error {
 // reach notes the step before it is taken.
 func (r *run) reach(step string) error {
 	r.plan.Step = step
-	return r.plan.write(planFile(r.s))
+	return r.plan.write(r.s.DeploymentFile())
 }
 
 // who is at the keyboard.
@@ -119,9 +128,9 @@ func (r *run) decide(ctx context.Context) error {
 	return r.preview(ctx)
 }
 
-// wanted are the images of --image, or those of the working tree.
+// wanted are the images of --image or --promote, or those of the working tree.
 func (r *run) wanted(ctx context.Context) (map[string]string, error) {
-	if len(r.flags.images) == 0 {
+	if !r.named() {
 		if err := r.s.BuildImages(ctx, true); err != nil {
 			return nil, err
 		}
@@ -132,8 +141,44 @@ func (r *run) wanted(ctx context.Context) (map[string]string, error) {
 
 var byDigest = regexp.MustCompile(`^(?:(.+)/)?([a-z][a-z0-9-]*)@(sha256:[0-9a-f]{64})$`)
 
-// given reads --image.
+// named is true when the images are given by digest.
+func (r *run) named() bool { return len(r.flags.images) > 0 || r.flags.promote != "" }
+
+// promoted reads --promote: the images that a deployment elsewhere has shown to be good.
+func (r *run) promoted() ([]string, error) {
+	from := io.Reader(r.app.In)
+	if r.flags.promote != "-" {
+		file, err := os.Open(r.flags.promote)
+		if err != nil {
+			return nil, exit.New(exit.Usage, "--promote: %w", err).WithHint("it is what `patag deploy OTHER --json` printed; nothing was changed")
+		}
+		defer file.Close()
+		from = file
+	}
+	var other Report
+	if err := json.NewDecoder(from).Decode(&other); err != nil || len(other.To) == 0 {
+		return nil, exit.New(exit.Usage, "--promote %s holds no deployment", r.flags.promote).WithHint("it is what `patag deploy OTHER --json` printed; nothing was changed")
+	}
+	if other.Result != deployed && other.Result != unchanged {
+		return nil, exit.New(exit.Usage, "the deployment to %s in --promote %s was %s: %s", other.Stack, r.flags.promote, other.Result, other.Reason).WithHint("nothing was changed")
+	}
+	var refs []string
+	for _, name := range slices.Sorted(maps.Keys(other.To)) {
+		refs = append(refs, other.To[name])
+	}
+	return refs, nil
+}
+
+// given reads --image and --promote.
 func (r *run) given(ctx context.Context) (map[string]string, error) {
+	refs, flag := r.flags.images, "--image"
+	if r.flags.promote != "" {
+		var err error
+		if refs, err = r.promoted(); err != nil {
+			return nil, err
+		}
+		flag = "--promote:"
+	}
 	running, err := r.s.Running(ctx)
 	if err != nil {
 		return nil, err
@@ -143,13 +188,14 @@ func (r *run) given(ctx context.Context) (map[string]string, error) {
 		return nil, err
 	}
 	wanted := map[string]string{}
-	for _, ref := range r.flags.images {
+	for _, ref := range refs {
 		m := byDigest.FindStringSubmatch(ref)
 		if m == nil {
-			return nil, exit.New(exit.Usage, "--image %q is no image by digest", ref).WithHint("write it as tag@sha256:…, with the repository before it when it is another; nothing was changed")
+			return nil, exit.New(exit.Usage, "%s %q is no image by digest", flag, ref).WithHint("write it as tag@sha256:…, with the repository before it when it is another; nothing was changed")
 		}
-		if _, known := running[m[2]]; !known {
-			return nil, exit.New(exit.Usage, "--image %q: %s runs no image %q", ref, r.s.Stack, m[2]).
+		// What is promoted may be more: the other stack's program ran with it.
+		if _, known := running[m[2]]; !known && r.flags.promote == "" {
+			return nil, exit.New(exit.Usage, "%s %q: %s runs no image %q", flag, ref, r.s.Stack, m[2]).
 				WithHint("it runs %s; nothing was changed", strings.Join(slices.Sorted(maps.Keys(running)), ", "))
 		}
 		if m[1] == "" {
@@ -162,7 +208,7 @@ func (r *run) given(ctx context.Context) (map[string]string, error) {
 
 // sameImages refuses to go on with a deployment as if it were another.
 func (r *run) sameImages(ctx context.Context) error {
-	if len(r.flags.images) == 0 {
+	if !r.named() {
 		return nil
 	}
 	wanted, err := r.given(ctx)
@@ -180,9 +226,9 @@ func (r *run) sameImages(ctx context.Context) error {
 
 // preview refuses what is more than a deployment: a program that would take resources away or replace them.
 func (r *run) preview(ctx context.Context) error {
-	values := project.Config{keyImage: nil, keyLive: nil}
+	values := project.Config{app.KeyCanaryImage: nil, app.KeyCanaryLive: nil}
 	if r.plan.From["tag"] != r.plan.To["tag"] {
-		values[keyImage] = r.plan.To["tag"]
+		values[app.KeyCanaryImage] = r.plan.To["tag"]
 	}
 	if err := r.reach(stepDark); err != nil {
 		return err
@@ -198,7 +244,7 @@ func (r *run) preview(ctx context.Context) error {
 		return err
 	}
 	// Nothing was made yet: forget it.
-	return errors.Join(err, r.s.Keep(project.Config{keyImage: nil, keyLive: nil}), os.Remove(planFile(r.s)))
+	return errors.Join(err, r.s.Keep(noCanary), r.s.DeploymentDone())
 }
 
 func (r *run) previewed(ctx context.Context) error {

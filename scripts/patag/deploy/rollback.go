@@ -3,8 +3,8 @@ package deploy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,13 +40,20 @@ that is under way is ended by it. When the rollback itself fails, what ran befor
 func (r *run) rollback(ctx context.Context, stack string, to int) error {
 	r.p = terminal.NewProgress(r.app.Streams)
 	defer r.p.Close()
+	return r.alone(ctx, stack, func() error { return r.goBack(ctx, stack, to) })
+}
+
+func (r *run) goBack(ctx context.Context, stack string, to int) error {
 	begin := time.Now()
 	r.report = Report{Stack: stack, Steps: map[string]float64{}}
 	if err := r.begin(ctx, stack); err != nil {
 		return err
 	}
-	if r.resumed && to == 0 {
+	if r.resumed && to == 0 && !r.plan.Rollback {
 		return r.abandon(ctx, begin)
+	}
+	if r.resumed && to == 0 {
+		return r.replace(ctx, begin) // killed: the same command finishes it
 	}
 	running, err := r.s.Running(ctx)
 	if err != nil {
@@ -65,23 +72,31 @@ func (r *run) rollback(ctx context.Context, stack string, to int) error {
 		return err
 	}
 	r.p.Line("   back to the images of update %d, %s: tag %s, now %s", target.Number, target.Begun.Local().Format("2006-01-02 15:04:05"), short(target.Images["tag"]), short(from["tag"]))
-	r.plan = plan{Begun: time.Now().UTC(), By: who(), From: from, To: maps.Clone(from)}
+	r.plan = plan{Begun: time.Now().UTC(), By: who(), Rollback: true, From: from, To: maps.Clone(from)}
 	for name, ref := range target.Images {
 		if _, runs := from[name]; runs {
 			r.plan.To[name] = ref
 		}
 	}
-	r.message("rollback")
+	return r.replace(ctx, begin)
+}
+
+// replace does what the plan of a rollback says.
+func (r *run) replace(ctx context.Context, begin time.Time) error {
+	if r.plan.Step == stepBack {
+		return r.back(ctx, r.plan.Reason, errors.New(r.plan.Reason))
+	}
+	r.message(r.plan.verb())
 	if err := r.roll(ctx); err != nil {
 		if ctx.Err() != nil {
-			return exit.New(exit.Interrupted, "the rollback of %s was interrupted", stack).WithHint("the same command, or `patag deploy %s`, finishes it", stack)
+			return r.interrupted()
 		}
 		if exit.Code(err) == exit.Locked || exit.Code(err) == exit.NotRunning {
 			return err
 		}
 		return r.back(ctx, err.Error(), err)
 	}
-	if err := os.Remove(planFile(r.s)); err != nil {
+	if err := r.s.DeploymentDone(); err != nil {
 		return err
 	}
 	r.report.Result = deployed

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	"patag/infra/tagserver"
+	"patag/scripts/patag/app"
 	"patag/scripts/patag/exit"
 	"patag/scripts/patag/kube"
 	"patag/scripts/patag/project"
@@ -26,7 +26,7 @@ func (r *run) dark(ctx context.Context) error {
 	if err := r.reach(stepDark); err != nil {
 		return err
 	}
-	pod, err := r.place(ctx, tagserver.CanaryPart, project.Config{keyImage: r.plan.To["tag"], keyLive: nil})
+	pod, err := r.place(ctx, tagserver.CanaryPart, project.Config{app.KeyCanaryImage: r.plan.To["tag"], app.KeyCanaryLive: nil})
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (r *run) live(ctx context.Context) error {
 	if err := r.reach(stepLive); err != nil {
 		return err
 	}
-	pod, err := r.place(ctx, tagserver.Part, project.Config{keyImage: r.plan.To["tag"], keyLive: true})
+	pod, err := r.place(ctx, tagserver.Part, project.Config{app.KeyCanaryImage: r.plan.To["tag"], app.KeyCanaryLive: true})
 	if err != nil {
 		return err
 	}
@@ -58,13 +58,24 @@ func (r *run) place(ctx context.Context, name string, values project.Config) (po
 		if err := r.s.UseImages(anys(r.plan.From)); err != nil {
 			return err
 		}
-		if _, err := r.s.Apply(ctx); err != nil {
+		if err := r.apply(ctx); err != nil {
 			return err
 		}
 		pod, err = r.ready(ctx, name)
 		return err
 	})
 	return pod, err
+}
+
+// apply runs the program. An update that was cut off is done in the cluster, and not in the state: the way back would find nothing to
+// change. So what is there is looked at first whenever the run before did not end well.
+func (r *run) apply(ctx context.Context) error {
+	r.s.Look, r.doubtful = r.doubtful, true
+	if _, err := r.s.Apply(ctx); err != nil {
+		return err
+	}
+	r.doubtful = false
+	return nil
 }
 
 // ready waits for the canary's pod.
@@ -133,7 +144,7 @@ func (r *run) roll(ctx context.Context) error {
 		return err
 	}
 	return r.timed("roll out", func() error {
-		if err := r.s.Keep(project.Config{keyImage: nil, keyLive: nil}); err != nil {
+		if err := r.s.Keep(noCanary); err != nil {
 			return err
 		}
 		if err := r.s.UseImages(anys(r.plan.To)); err != nil {
@@ -150,7 +161,7 @@ func (r *run) rollout(ctx context.Context) error {
 	watched, stop := context.WithCancelCause(limited)
 	defer stop(nil)
 	go r.watchRollout(watched, stop)
-	_, err := r.s.Apply(watched)
+	err := r.apply(watched)
 	if err == nil {
 		return nil
 	}
@@ -201,21 +212,20 @@ func (r *run) back(ctx context.Context, reason string, cause error) error {
 	if err := r.reach(stepBack); err != nil {
 		return err
 	}
-	r.message("deploy, taken back,")
+	r.message(r.plan.verb() + ", taken back,")
 	err := r.timed("take back", func() error {
-		if err := r.s.Keep(project.Config{keyImage: nil, keyLive: nil}); err != nil {
+		if err := r.s.Keep(noCanary); err != nil {
 			return err
 		}
 		if err := r.s.UseImages(anys(r.plan.From)); err != nil {
 			return err
 		}
-		_, err := r.s.Apply(ctx)
-		return err
+		return r.apply(ctx)
 	})
 	if err != nil {
 		return exit.New(exit.Code(err), "take the deployment of %s back: %w", r.s.Stack, err).WithHint("`patag deploy %s` goes on with that", r.s.Stack)
 	}
-	if err := os.Remove(planFile(r.s)); err != nil {
+	if err := r.s.DeploymentDone(); err != nil {
 		return err
 	}
 	r.report.Result, r.report.Reason = rolledBack, reason

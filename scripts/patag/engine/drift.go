@@ -84,7 +84,9 @@ func (d *diffs) event(e events.EngineEvent) {
 		}
 	case e.ResOutputsEvent != nil:
 		m := e.ResOutputsEvent.Metadata
-		if d.refresh[m.URN] && m.Op != apitype.OpSame && m.Op != apitype.OpRefresh {
+		// In a preview the step stays a refresh whatever it found. What it found is its diff: that between what is there and what the
+		// last up asked for. What is gone has no new state.
+		if m.Op == apitype.OpRefresh && (m.New == nil || len(m.DetailedDiff) > 0 || len(m.Diffs) > 0) {
 			d.cloud[m.URN] = true
 		}
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -167,6 +168,23 @@ func Alone(dir, stack string, do func() error) error {
 		return fmt.Errorf("make the work folder of stack %s: %w", stack, err)
 	}
 	f, err := takeLock(filepath.Join(dir, "lock"), stack)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return do()
+}
+
+// AlonePatiently is Alone for work of several runs of a stack, kept apart by a folder of its own; it waits as long as o.Wait.
+func AlonePatiently(ctx context.Context, o Options, dir string, do func() error) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the work folder of stack %s: %w", o.Stack, err)
+	}
+	var f *os.File
+	err := o.patiently(ctx, time.Second, func() (err error) {
+		f, err = takeLock(filepath.Join(dir, "lock"), o.Stack)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -127,3 +127,37 @@ func TestMerge(t *testing.T) {
 	put(Config{"patag:c": "newest"}, nil)
 	expect("after a crash", map[string]string{"patag:a": "7", "patag:c": "newest", "patag:u": "mine"})
 }
+
+// TestKeep: what is kept stays, also when a run before was given the very same value, and goes when it is taken away.
+func TestKeep(t *testing.T) {
+	p := repo(t)
+	w := Work{Dir: t.TempDir(), Stack: "production"}
+	expect := func(when string, want map[string]string) {
+		t.Helper()
+		must(t, w.Write(p, Config{"patag:a": 1}, nil))
+		got, err := w.Config()
+		must(t, err)
+		if s := got.Strings(); !maps.Equal(s, want) {
+			t.Errorf("%s: %v, want %v", when, s, want)
+		}
+	}
+	must(t, w.Write(p, Config{"patag:a": 1}, Config{"patag:max": "5", "patag:images": map[string]any{"tag": "x@y"}}))
+	must(t, w.Keep(Config{"patag:max": "5", "patag:images": map[string]any{"tag": "x@y"}}))
+	expect("kept as an override wrote it", map[string]string{"patag:a": "1", "patag:max": "5", "patag:images": `{"tag":"x@y"}`})
+	must(t, w.Keep(Config{"patag:max": nil}))
+	expect("taken away", map[string]string{"patag:a": "1", "patag:images": `{"tag":"x@y"}`})
+	must(t, w.Keep(Config{"patag:a": 1}))
+	must(t, w.Write(p, Config{"patag:a": 2}, nil))
+	got, err := w.Config()
+	must(t, err)
+	if s := got.Strings()["patag:a"]; s != "1" {
+		t.Errorf("kept as it was generated: %s, want 1 whatever is generated later", s)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -41,15 +41,12 @@ func (w Work) Write(p Project, generated, overrides Config) error {
 	mem.Before, mem.Now = mem.Now, Config{}
 	maps.Copy(mem.Now, generated)
 	maps.Copy(mem.Now, overrides)
-	raw, err := json.MarshalIndent(mem, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := replace(w.generatedFile(), raw); err != nil {
+	if err := w.remember(mem); err != nil {
 		return err
 	}
 	file["config"] = map[string]any(merged)
-	if raw, err = yaml.Marshal(file); err != nil {
+	raw, err := yaml.Marshal(file)
+	if err != nil {
 		return err
 	}
 	if err := replace(w.ConfigFile(), raw); err != nil {
@@ -90,7 +87,28 @@ func (w Work) Keep(values Config) error {
 	if err != nil {
 		return err
 	}
-	return replace(w.ConfigFile(), raw)
+	if err := replace(w.ConfigFile(), raw); err != nil {
+		return err
+	}
+	return w.disown(values)
+}
+
+// disown forgets that Write put these keys into the config file: a value that an earlier run was given would else pass for that run's,
+// not for one that was kept, and be gone with the next Write.
+func (w Work) disown(values Config) error {
+	mem, err := w.memory()
+	if err != nil {
+		return err
+	}
+	had := len(mem.Now) + len(mem.Before)
+	for key := range values {
+		delete(mem.Now, key)
+		delete(mem.Before, key)
+	}
+	if had == len(mem.Now)+len(mem.Before) {
+		return nil
+	}
+	return w.remember(mem)
 }
 
 // Merge is the config that Write would write.
@@ -156,6 +174,14 @@ func (w Work) memory() (memory, error) {
 		return m, fmt.Errorf("read %s: %w", w.generatedFile(), err)
 	}
 	return m, nil
+}
+
+func (w Work) remember(m memory) error {
+	raw, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	return replace(w.generatedFile(), raw)
 }
 
 // own is what the user set: in the file, but not as it was generated.

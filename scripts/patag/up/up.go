@@ -56,6 +56,9 @@ func run(ctx context.Context, a *app.App, stack string, f flags) error {
 	if err != nil {
 		return err
 	}
+	if err := s.Finished(); err != nil {
+		return err
+	}
 	if err := Foundation(ctx, s); err != nil {
 		return err
 	}
