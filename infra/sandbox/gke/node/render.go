@@ -49,8 +49,10 @@ func render(c Config) error {
 		filepath.Join(cniFolder, "10-patag.conflist"): string(cni),
 	}
 	for _, host := range c.Registries {
+		// The server, which is asked last, is the sandbox's too: what its registry has not must be no question to Google's, for
+		// whose name containerd waits 20 s on a machine without a network.
 		files[filepath.Join(certsFolder, host, "hosts.toml")] = fmt.Sprintf(
-			"server = %q\n\n[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n", "https://"+host, c.Mirror)
+			"server = %q\n\n[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n", c.Mirror, c.Mirror)
 	}
 	for file, content := range files {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
