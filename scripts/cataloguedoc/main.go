@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 )
 
+//go:generate go -C ../.. run ./scripts/cataloguedoc
+
 func main() {
 	text, err := markdown(".")
 	if err == nil {

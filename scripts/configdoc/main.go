@@ -9,6 +9,8 @@ import (
 	"patag/stacks/config"
 )
 
+//go:generate go -C ../.. run ./scripts/configdoc
+
 func main() {
 	file := filepath.Join("docs", "configuration.md")
 	if err := os.WriteFile(file, []byte(config.Markdown()), 0o644); err != nil {
