@@ -110,6 +110,7 @@ func (n *nodeRun) run() {
 		p.Stop()
 		n.clear()
 		if ctx.Err() == nil && !n.record().Removing {
+			n.pause(ctx)
 			n.died()
 			backoff.Wait(ctx)
 		}
@@ -146,6 +147,28 @@ func (n *nodeRun) drainUnlessKilled(ctx context.Context) {
 	}
 	if err := n.r.drain(drained, n.rec.Name); err != nil && ctx.Err() == nil {
 		n.r.logger.Warn("a node is removed though not all its pods have ended", "node", n.rec.Name, "error", err)
+	}
+}
+
+// shortLife is a life after which a node's death says something of the pool: the next one may well go the same way.
+const shortLife = 30 * time.Second
+
+// pause comes between a node's death and its replacement: none after a life of some length, longer and longer ones
+// when one after the other dies at once. It ends when the node is to go.
+func (n *nodeRun) pause(ctx context.Context) {
+	rec := n.record()
+	n.r.mu.Lock()
+	b := n.r.hasty[rec.Pool]
+	if b == nil || time.Since(time.Unix(0, n.up.Load())) > shortLife {
+		b = &process.Backoff{}
+		n.r.hasty[rec.Pool] = b
+	}
+	delay := b.Next()
+	n.r.mu.Unlock()
+	select {
+	case <-ctx.Done():
+	case <-n.remove:
+	case <-time.After(delay):
 	}
 }
 

@@ -63,7 +63,9 @@ type run struct {
 	pools    map[string]*poolRecord
 	nodes    map[string]*nodeRun
 	troubles map[string]error
-	routed   string
+	// hasty spaces the replacements of nodes that die as soon as they are made, by pool.
+	hasty  map[string]*process.Backoff
+	routed string
 }
 
 func newRun(e *Engine, spec cluster.Cluster) (*run, error) {
@@ -80,7 +82,7 @@ func newRun(e *Engine, spec cluster.Cluster) (*run, error) {
 	r := &run{
 		e: e, spec: spec, folder: f, logger: e.o.Logger.With("cluster", spec.Name), life: life, end: end,
 		started: make(chan struct{}), kick: make(chan struct{}, 1),
-		pools: pools, nodes: map[string]*nodeRun{}, troubles: map[string]error{},
+		pools: pools, nodes: map[string]*nodeRun{}, troubles: map[string]error{}, hasty: map[string]*process.Backoff{},
 	}
 	r.policies.Store(spec.NetworkPolicy)
 	for _, rec := range records {

@@ -5,11 +5,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"patag/infra/sandbox/cluster"
+	"patag/infra/sandbox/gke/process"
 	"patag/infra/sandbox/machine"
 )
 
@@ -139,5 +141,37 @@ func TestObjectPatch(t *testing.T) {
 	o.Labels, o.Spec.Taints = map[string]string{"a": "2"}, taints
 	if again := objectPatch(o, nil, map[string]string{"a": "2"}, nil, []cluster.Taint{{Key: "new", Value: "v", Effect: "NoExecute"}}, "10.4.0.0/24"); len(again) != 0 {
 		t.Errorf("a node that is as wanted is patched: %v", again)
+	}
+}
+
+// TestPause: what replaces a node that dies at once waits longer each time; after a life of some length it comes at once.
+func TestPause(t *testing.T) {
+	r := &run{hasty: map[string]*process.Backoff{}}
+	death := func(lived time.Duration) time.Duration {
+		n := newNodeRun(r, nodeRecord{Pool: "p"})
+		n.up.Store(time.Now().Add(-lived).UnixNano())
+		begun := time.Now()
+		n.pause(t.Context())
+		return time.Since(begun)
+	}
+	for i, c := range []struct{ lived, least, below time.Duration }{
+		{time.Hour, 0, 150 * time.Millisecond},
+		{time.Second, 200 * time.Millisecond, 5 * time.Second},
+		{time.Second, 400 * time.Millisecond, 5 * time.Second},
+		{time.Hour, 0, 150 * time.Millisecond},
+	} {
+		if took := death(c.lived); took < c.least || took >= c.below {
+			t.Errorf("death %d, after %s: replaced after %s, want %s to %s", i, c.lived, took, c.least, c.below)
+		}
+	}
+	n := newNodeRun(r, nodeRecord{Pool: "p"})
+	r.hasty["p"] = &process.Backoff{}
+	for range 6 {
+		r.hasty["p"].Next()
+	}
+	n.up.Store(time.Now().UnixNano())
+	close(n.remove)
+	if begun := time.Now(); func() bool { n.pause(t.Context()); return time.Since(begun) > 2*time.Second }() {
+		t.Error("a node that is to go is waited for")
 	}
 }
