@@ -28,7 +28,12 @@ func (l *life) finishes(t *testing.T, usual time.Duration, args ...string) strin
 // killed only kills it. The kill is of patag alone: what it started has to notice by itself.
 func (l *life) killed(t *testing.T, usual time.Duration, args ...string) {
 	t.Helper()
-	for range l.kills {
+	l.killedTimes(t, l.kills, usual, args...)
+}
+
+func (l *life) killedTimes(t *testing.T, times int, usual time.Duration, args ...string) {
+	t.Helper()
+	for range times {
 		after := 200*time.Millisecond + rand.N(usual)
 		cmd := l.command(context.Background(), args...)
 		var out strings.Builder
