@@ -33,8 +33,9 @@ func NewCommand(a *app.App) *cobra.Command {
 		Long: `Bring a stack up, or up to date.
 
 The foundation is brought up first when it is not there. Images are built and pushed, and the stack's program is
-run. A run that was interrupted or killed is made good: the next one goes on from there. The last line of the
-output is the URL that serves an ad.`,
+run. A run that was interrupted or killed is made good: the next one goes on from there. It ends when all pods are
+ready and of the newest revision, and fails with the pod that is not and the reason. The last line of the output is
+the URL that serves an ad.`,
 		Example:           "  patag up production\n  patag up staging-acme -c patag:tagMax=4",
 		Args:              app.OneStack,
 		ValidArgsFunction: a.CompleteStack,
@@ -71,6 +72,9 @@ func run(ctx context.Context, a *app.App, stack string, f flags) error {
 		result, err = heal(ctx, s, result)
 	}
 	if err != nil {
+		return err
+	}
+	if err := s.Settle(ctx, result.Outputs); err != nil {
 		return err
 	}
 	if f.json {
