@@ -120,22 +120,10 @@ func TestCheckRefuses(t *testing.T) {
 // TestMentions holds the commands in running text to those that there are, here and where else people look them up.
 func TestMentions(t *testing.T) {
 	span := regexp.MustCompile("`patag ([^`\n]+)`")
-	files := []string{filepath.Join("..", "..", "README.md")}
-	for _, pattern := range []string{filepath.Join("..", "..", "docs", "*.md"), filepath.Join(dir, "*.md")} {
-		found, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, found...)
-	}
 	seen := 0
-	for _, file := range files {
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range span.FindAllSubmatch(raw, -1) {
-			words := strings.Fields(strings.NewReplacer("[", "", "]", "", "…", "").Replace(string(m[1])))
+	for file, text := range documents(t) {
+		for _, m := range span.FindAllStringSubmatch(text, -1) {
+			words := strings.Fields(strings.NewReplacer("[", "", "]", "", "…", "").Replace(m[1]))
 			if words[0] == "VERB" || words[0] == "help" {
 				continue
 			}
@@ -205,24 +193,54 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// TestLinks: what a page points to is there, and the index leads to each page.
-func TestLinks(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#:]*)(#[^)]*)?\)`)
-	for name, p := range read(t) {
-		for _, m := range link.FindAllStringSubmatch(p.Text, -1) {
-			file := filepath.Join(dir, m[1])
-			if m[1] == "" {
-				file = filepath.Join(dir, name+".md")
-			}
+// documents are the pages, and what else people read, by file.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	for _, pattern := range []string{filepath.Join("..", "..", "README.md"), filepath.Join("..", "..", "docs", "*.md"), filepath.Join(dir, "*.md")} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
 			raw, err := os.ReadFile(file)
 			if err != nil {
-				t.Errorf("%s.md: %v", name, err)
+				t.Fatal(err)
+			}
+			texts[file] = string(raw)
+		}
+	}
+	return texts
+}
+
+// TestLinks: what a document points to is there.
+func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:\s]*)(#[^)\s]*)?\)`)
+	seen := 0
+	for file, text := range documents(t) {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			seen++
+			target := filepath.Join(filepath.Dir(file), m[1])
+			if m[1] == "" {
+				target = file
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s: %v", file, err)
 				continue
 			}
-			if m[2] != "" && !slices.Contains(anchors(raw), m[2]) {
-				t.Errorf("%s.md: %s has no heading for %s: %q", name, file, m[2], anchors(raw))
+			if m[2] == "" {
+				continue
+			}
+			raw, err := os.ReadFile(target)
+			if err != nil {
+				t.Errorf("%s: %v", file, err)
+			} else if !slices.Contains(anchors(raw), m[2]) {
+				t.Errorf("%s: %s has no heading for %s: %q", file, target, m[2], anchors(raw))
 			}
 		}
+	}
+	if seen < 100 {
+		t.Errorf("only %d links were found", seen)
 	}
 }
 
