@@ -42,6 +42,7 @@ func TestLife(t *testing.T) {
 		{"preempt", false, l.preempt},
 		{"second staging", true, l.second},
 		{"staging down", false, l.stagingDown},
+		{"half a staging down", true, l.half},
 		{"reap", true, l.reap},
 		{"rebuild from nothing", false, l.rebuildDead},
 		{"rebuild a living cluster", true, l.rebuildLiving},
@@ -250,6 +251,7 @@ func (l *life) second(t *testing.T) {
 	begun := time.Now()
 	l.must(t, 5*time.Minute, "staging", "create", "beta", "--ttl", "15m")
 	took := time.Since(begun)
+	l.auction(t, "staging-beta", l.list(t)["beta"].AdURL)
 	l.refused(t, 3, "its store began with demo", "staging", "create", "beta", "--data", "empty")
 	l.killed(t, 15*time.Second, "restore", "staging-beta", "--from", "production", "--mask", "--yes")
 	begun = time.Now()
@@ -288,10 +290,34 @@ func (l *life) stagingDown(t *testing.T) {
 			t.Errorf("left: %s", name)
 		}
 	}
-	if all := l.list(t); len(all) != 1 {
-		t.Errorf("the list has %+v", all)
+	if s, there := l.list(t)["acme"]; there {
+		t.Errorf("the list has %+v", s)
 	}
 	t.Logf("ROW staging down, its cluster killed and its state folder deleted before | %s | nothing of it in %d lists of the API", tenths(took), len(lists))
+}
+
+// half takes a staging down whose creation was cut off while Google was making its cluster.
+func (l *life) half(t *testing.T) {
+	before := l.inventory(t)
+	for range max(1, l.kills) {
+		cmd := l.command(t.Context(), "staging", "create", "half")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, time.Minute, "Google makes a cluster", func() (string, bool) {
+			return "", slices.ContainsFunc(l.inventory(t), func(n string) bool { return strings.Contains(n, "/clusters: staging-half") })
+		})
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // it was killed
+		begun := time.Now()
+		l.must(t, 3*time.Minute, "staging", "down", "half", "--yes")
+		if left := l.inventory(t); !slices.Equal(left, before) {
+			t.Fatalf("the lists of the API are not as before:\n%s", difference(left, before))
+		}
+		t.Logf("ROW staging down, killed while its cluster was being made | %s | all lists of the API as before", tenths(time.Since(begun)))
+	}
 }
 
 // reap: the second staging's time ends, by an edit of its config; production and the foundation stay.

@@ -39,6 +39,9 @@ func (c tally) String() string {
 		c.gap.Round(10*time.Millisecond), c.slowest.Round(10*time.Millisecond))
 }
 
+// browser is what visitors say they are: what calls itself a Go client is counted as a robot.
+const browser = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+
 // persistence is how long a visitor tries to report an impression.
 const persistence = 90 * time.Second
 
@@ -116,8 +119,7 @@ func (w *traffic) ask(client *http.Client, url string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What calls itself a Go client is counted as a robot.
-	req.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0")
+	req.Header.Set("User-Agent", browser)
 	start := time.Now()
 	resp, err := client.Do(req)
 	var body []byte
