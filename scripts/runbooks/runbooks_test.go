@@ -91,6 +91,27 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// TestOtherCommands does so for the blocks of the other documents, which no test runs.
+func TestOtherCommands(t *testing.T) {
+	block := regexp.MustCompile("(?s)```sh\n(.*?)```")
+	targets := targets(t)
+	seen := 0
+	for file, text := range documents(t) {
+		if filepath.Dir(file) == dir {
+			continue
+		}
+		for _, m := range block.FindAllStringSubmatch(text, -1) {
+			seen++
+			if err := check(m[1], targets); err != nil {
+				t.Errorf("%s: %v in\n%s", file, err, m[1])
+			}
+		}
+	}
+	if seen < 5 {
+		t.Errorf("only %d blocks were found", seen)
+	}
+}
+
 func TestCheckRefuses(t *testing.T) {
 	for script, want := range map[string]string{
 		"patag upp production":                          `not ["upp"`,
