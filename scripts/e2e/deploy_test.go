@@ -1,86 +1,48 @@
 package e2e
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
+	"math/rand/v2"
 	"os"
-	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
 
-// deployment is what `patag deploy --json` tells.
-type deployment struct {
-	Result, Reason string
-	From, To       map[string]string
-	Seconds        float64
-	Steps          map[string]float64
-}
-
-// TestDeploy rolls images out under 200 requests a second: a good one, and such as are bad in several ways. What is bad must be taken
-// back, no client may see a failed request, and the program must find nothing to change afterwards. PATAG_SOAK=1 tries every kind.
+// TestDeploy rolls images out under 200 requests a second: a good one, whose deployment is killed and goes on, and such as are bad. What
+// is bad must be taken back, no client may see a failed request, and the program must find nothing to change afterwards. PATAG_SOAK=1
+// tries every kind of bad image, and kills ten deployments and rollbacks.
 func TestDeploy(t *testing.T) {
-	if os.Getenv("PATAG_SOAK") == "" {
-		t.Skip("NOT TESTED here: deployments with seven kinds of image under traffic take a quarter of an hour; make soak")
-	}
+	soak := os.Getenv("PATAG_SOAK") == "1"
 	m := newMachine(t)
 	m.start(t)
 	m.must(t, 10*time.Minute, "up", "production", "--yes")
-	refs := variants(t, m, "good", "crash", "unready", "failing", "slow", "late", "fickle")
-	s := m.status(t)
-	first := m.tagImage(t)
-
-	good := func(t *testing.T) {
-		d, tally := m.deploy(t, s, 0, "deploy", "production", "--image", refs["good"], "--window", "8s")
-		if d.Result != "deployed" || m.tagImage(t) != refs["good"] {
-			t.Errorf("%+v, and %s runs", d, m.tagImage(t))
-		}
-		t.Logf("ROW deploy a good image | %.0f s | %v, %v", d.Seconds, d.Steps, tally)
+	kinds := []string{"good", "failing"}
+	if soak {
+		kinds = append(kinds, "better", "crash", "unready", "slow", "late", "fickle")
 	}
-	bad := func(kind, reason string, args ...string) func(t *testing.T) {
-		return func(t *testing.T) {
-			before := m.tagImage(t)
-			d, tally := m.deploy(t, s, 1, append([]string{"deploy", "production", "--image", refs[kind]}, args...)...)
-			if d.Result != "rolled back" || !strings.Contains(d.Reason, reason) || m.tagImage(t) != before {
-				t.Errorf("%+v, want it rolled back because of %q; %s runs", d, reason, m.tagImage(t))
-			}
-			t.Logf("ROW deploy an image that is %s | %.0f s | %v, %v", kind, d.Seconds, d.Steps, tally)
-		}
-	}
-	soak := os.Getenv("PATAG_SOAK") == "1"
+	d := &deploys{machine: m, s: m.status(t), refs: variants(t, m, kinds...), first: m.tagImage(t)}
 	for _, part := range []struct {
 		name string
 		long bool
 		fn   func(t *testing.T)
 	}{
-		{"good", false, good},
-		{"rollback", false, func(t *testing.T) {
-			d, tally := m.deploy(t, s, 0, "rollback", "production")
-			if d.Result != "deployed" || m.tagImage(t) != first {
-				t.Errorf("%+v, and %s runs, want %s", d, m.tagImage(t), first)
-			}
-			t.Logf("ROW rollback | %.0f s | %v", d.Seconds, tally)
-		}},
-		{"failing", false, bad("failing", "500")},
-		{"slow", false, bad("slow", "slow")},
-		{"crash", true, bad("crash", "exit code 3")},
-		{"unready", true, bad("unready", "not ready after", "--ready-timeout", "20s")},
-		{"unpullable", true, bad("unpullable", "Image")},
-		{"late", true, bad("late", "stuck", "--window", "4s", "--rollout-timeout", "30s")},
-		{"fickle", true, func(t *testing.T) { m.fickle(t, s, refs["fickle"]) }},
-		{"killed", false, func(t *testing.T) { m.killDeploy(t, refs["good"], refs["unpullable"], first) }},
-		{"unchanged", false, func(t *testing.T) {
-			m.must(t, time.Minute, "preview", "production", "--expect-no-changes")
-			out := m.must(t, time.Minute, "history", "production", "--json")
-			var entries []struct{ Result, What, By string }
-			if err := json.Unmarshal([]byte(out), &entries); err != nil || len(entries) < 5 || entries[len(entries)-1].By == "" {
-				t.Errorf("history: %v: %s", err, out)
-			}
-		}},
+		{"drift", false, d.drift},
+		{"good", false, d.good},
+		{"promoted", true, d.promoted},
+		{"rollback", false, d.rollback},
+		{"failing", false, d.bad("failing", "500")},
+		{"slow", true, d.bad("slow", "slow")},
+		{"crash", true, d.bad("crash", "exit code 3")},
+		{"unready", true, d.bad("unready", "not ready after", "--ready-timeout", "20s")},
+		{"unpullable", true, d.bad("unpullable", "Image")},
+		{"late", true, d.bad("late", "stuck", "--window", "4s", "--rollout-timeout", "30s")},
+		{"fickle", true, d.fickle},
+		{"abort", true, d.abort},
+		{"kills", true, d.kills},
+		{"unchanged", false, d.unchanged},
 	} {
 		if part.long && !soak {
 			continue
@@ -91,87 +53,165 @@ func TestDeploy(t *testing.T) {
 	}
 }
 
-// deploy runs a verb under traffic, of which nothing may fail.
-func (m *machine) deploy(t *testing.T, s status, code int, args ...string) (deployment, tally) {
-	t.Helper()
-	visitors := sendAds(s.AdURL, 200)
-	out, err := m.command(t.Context(), append(args, "--json")...).Output()
-	seen := visitors.stop()
-	got := 0
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		got = exit.ExitCode()
-		t.Logf("%s", exit.Stderr)
-	} else if err != nil {
+// deploys is production on a machine, and images to deploy to it.
+type deploys struct {
+	*machine
+	s     status
+	refs  map[string]string
+	first string // the image that production was brought up with
+}
+
+// good deploys an image that is well. Its deployment is killed once its canary is there, keeps others away, and goes on.
+func (d *deploys) good(t *testing.T) {
+	visitors := sendAds(d.s.AdURL, 200)
+	deploy := []string{"deploy", "production", "--image", d.refs["good"], "--window", "5s", "--json"}
+	first := d.command(t.Context(), deploy...)
+	if err := first.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var d deployment
-	if err := json.Unmarshal(out, &d); err != nil || got != code {
-		t.Fatalf("patag %s: exit code %d, want %d: %v %s", strings.Join(args, " "), got, code, err, out)
+	waitFor(t, time.Minute, "a canary", d.canary)
+	d.refused(t, 5, fmt.Sprintf("(process %d) since ", first.Process.Pid), deploy...)
+	d.refused(t, 5, "is being deployed to by", "up", "production", "--yes")
+	time.Sleep(time.Duration(rand.Int64N(int64(5 * time.Second))))
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
 	}
+	_ = first.Wait() // killed, as it should
+	d.refused(t, 1, "a deployment to production", "up", "production", "--yes")
+	d.refused(t, 1, "a deployment to production", "rebuild", "production", "--yes-production")
+	d.refused(t, 3, "another image", "deploy", "production", "--image", d.refs["unpullable"])
+	begun := time.Now()
+	got := d.report(t, 0, deploy...)
+	seen := visitors.stop()
 	seen.flawless(t)
-	return d, seen
+	if got.Result != "deployed" || d.tagImage(t) != d.refs["good"] {
+		t.Errorf("%+v, and %s runs", got, d.tagImage(t))
+	}
+	t.Logf("ROW deploy a good image, killed once and gone on with | %s after the kill | %v, %v", tenths(time.Since(begun)), got.Steps, seen)
+}
+
+// promoted deploys the very images of another deployment, by digest, and nothing of the working tree.
+func (d *deploys) promoted(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "deployed.json")
+	out, err := d.command(t.Context(), "deploy", "production", "--image", d.refs["better"], "--window", "5s", "--json").Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.WriteFile(file, out, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.must(t, 3*time.Minute, "rollback", "production")
+	got, seen := d.under(t, 0, "deploy", "production", "--promote", file, "--window", "5s")
+	if got.Result != "deployed" || d.tagImage(t) != d.refs["better"] {
+		t.Errorf("%+v, and %s runs", got, d.tagImage(t))
+	}
+	t.Logf("ROW promote an image | %.0f s | %v, %v", got.Seconds, got.Steps, seen)
+}
+
+// rollback goes back by itself, and to an update that is named.
+func (d *deploys) rollback(t *testing.T) {
+	if d.refs["better"] != "" { // what runs is better, before it was good
+		number := 0
+		for _, e := range d.history(t) {
+			if e.Result == "succeeded" && e.Images["tag"] == d.first {
+				number = e.Number
+				break
+			}
+		}
+		got, seen := d.under(t, 0, "rollback", "production", "--to", strconv.Itoa(number))
+		if got.Result != "deployed" || d.tagImage(t) != d.first {
+			t.Fatalf("%+v, and %s runs, want %s of update %d", got, d.tagImage(t), d.first, number)
+		}
+		t.Logf("ROW rollback --to | %.0f s | %v", got.Seconds, seen)
+		d.under(t, 0, "rollback", "production") // to better, the last other one
+		if d.tagImage(t) != d.refs["better"] {
+			t.Fatalf("%s runs, want %s", d.tagImage(t), d.refs["better"])
+		}
+	}
+	got, seen := d.under(t, 0, "rollback", "production")
+	if now := d.tagImage(t); got.Result != "deployed" || now != d.first {
+		t.Errorf("%+v, and %s runs, want %s", got, now, d.first)
+	}
+	t.Logf("ROW rollback | %.0f s | %v", got.Seconds, seen)
+}
+
+func (d *deploys) bad(kind, reason string, args ...string) func(t *testing.T) {
+	return func(t *testing.T) {
+		before := d.tagImage(t)
+		got, seen := d.under(t, 1, append([]string{"deploy", "production", "--image", d.refs[kind]}, args...)...)
+		if got.Result != "rolled back" || !strings.Contains(got.Reason, reason) || d.tagImage(t) != before {
+			t.Errorf("%+v, want it rolled back because of %q; %s runs", got, reason, d.tagImage(t))
+		}
+		d.settled(t)
+		t.Logf("ROW deploy an image that is %s | %.0f s | %v, %v", kind, got.Seconds, got.Steps, seen)
+	}
 }
 
 // fickle deploys an image that only fails people: no question shows it, so some of those see a failure whom the canary serves.
-func (m *machine) fickle(t *testing.T, s status, image string) {
-	before := m.tagImage(t)
-	visitors := sendAds(s.AdURL, 200)
-	out, err := m.run(5*time.Minute, "deploy", "production", "--image", image, "--json")
+func (d *deploys) fickle(t *testing.T) {
+	before := d.tagImage(t)
+	visitors := sendAds(d.s.AdURL, 200)
+	got := d.report(t, 1, "deploy", "production", "--image", d.refs["fickle"], "--json")
 	seen := visitors.stop()
-	if err == nil || !strings.Contains(out, "rolled back") || m.tagImage(t) != before {
-		t.Errorf("%v, want it rolled back: %s", err, out)
+	if got.Result != "rolled back" || d.tagImage(t) != before {
+		t.Errorf("%+v, want it rolled back; %s runs", got, d.tagImage(t))
 	}
 	if seen.failed == 0 || seen.failed > seen.requests/2 {
 		t.Errorf("%v: more than one server's share, or no fault at all", seen)
 	}
-	t.Logf("ROW deploy an image that only fails people | %v", seen)
+	d.settled(t)
+	t.Logf("ROW deploy an image that only fails people | %.0f s | %v, %v", got.Seconds, got.Steps, seen)
 }
 
-// killDeploy kills a deployment when its canary is there, and ends it with --abort.
-func (m *machine) killDeploy(t *testing.T, image, other, before string) {
-	cmd := m.command(t.Context(), "deploy", "production", "--image", image)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+// abort takes a killed deployment back.
+func (d *deploys) abort(t *testing.T) {
+	before := d.tagImage(t)
+	d.killed(t, 8*time.Second, "deploy", "production", "--image", d.refs["good"])
+	got, seen := d.under(t, 0, "deploy", "production", "--abort")
+	if got.Result != "rolled back" || d.tagImage(t) != before {
+		t.Errorf("%+v, and %s runs, want %s", got, d.tagImage(t), before)
 	}
-	canary := func() (string, bool) {
-		out, err := m.kubectl("get", "deployment", "tag-canary", "-o", "name")
-		return fmt.Sprint(out, err), err == nil
-	}
-	waitFor(t, 2*time.Minute, "a canary", canary)
-	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // killed, as it should
-	m.refused(t, 3, "another image", "deploy", "production", "--image", other)
-	m.must(t, 2*time.Minute, "deploy", "production", "--abort")
-	waitFor(t, time.Minute, "no canary", func() (string, bool) { out, there := canary(); return out, !there })
-	if now := m.tagImage(t); now != before {
-		t.Errorf("%s runs, want %s", now, before)
-	}
+	d.settled(t)
+	d.refused(t, 3, "no deployment of production is under way", "deploy", "production", "--abort")
+	t.Logf("ROW deploy --abort | %.0f s | %v", got.Seconds, seen)
 }
 
-// sendAds starts visitors who ask for an ad each and nothing else.
-func sendAds(url string, perSecond int) *traffic {
-	w := &traffic{
-		url: url, end: make(chan struct{}), lastGood: time.Now(),
-		kept:  &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 100}},
-		fresh: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
-	}
-	w.wait.Go(func() {
-		tick := time.NewTicker(time.Second / time.Duration(perSecond))
-		defer tick.Stop()
-		for n := 0; ; n++ {
-			client := w.kept
-			if n%8 == 0 {
-				client = w.fresh
-			}
-			select {
-			case <-w.end:
-				return
-			case <-tick.C:
-				w.wait.Go(func() { _, _ = w.ask(client, w.url) }) // noted by ask
-			}
+// kills ends deployments and rollbacks at random moments; the same command again finishes each.
+func (d *deploys) kills(t *testing.T) {
+	for n := range 10 {
+		verb, want, most := []string{"deploy", "production", "--image", d.refs["good"], "--window", "5s"}, d.refs["good"], 28*time.Second
+		if n%2 == 1 {
+			verb, want, most = []string{"rollback", "production"}, d.first, 11*time.Second
 		}
-	})
-	return w
+		visitors := sendAds(d.s.AdURL, 200)
+		after := time.Duration(rand.Int64N(int64(most)))
+		begun, killed := time.Now(), d.killed(t, after, verb...)
+		at := time.Since(begun)
+		begun = time.Now()
+		if killed {
+			d.report(t, 0, append(verb, "--json")...)
+		}
+		seen := visitors.stop()
+		seen.flawless(t)
+		if now := d.tagImage(t); now != want {
+			t.Fatalf("%v, killed (%v) after %s: %s runs, want %s", verb[:1], killed, at, now, want)
+		}
+		d.settled(t)
+		d.must(t, time.Minute, "drift", "production")
+		t.Logf("ROW kill -9 of %s after %s (%v), and again | %s | %v", verb[0], tenths(at), killed, tenths(time.Since(begun)), seen)
+	}
+}
+
+// unchanged: nothing is left to do or to see of all that.
+func (d *deploys) unchanged(t *testing.T) {
+	got, seen := d.under(t, 0, "deploy", "production", "--image", d.first)
+	if got.Result != "unchanged" {
+		t.Errorf("%+v, want nothing to be changed", got)
+	}
+	d.must(t, time.Minute, "preview", "production", "--expect-no-changes")
+	d.must(t, time.Minute, "drift", "production")
+	if all := d.history(t); len(all) < 5 || all[len(all)-1].By == "" {
+		t.Errorf("history: %+v", all)
+	}
+	t.Logf("ROW deploy what runs already | %.0f s | %v", got.Seconds, seen)
 }

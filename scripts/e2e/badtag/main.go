@@ -20,6 +20,7 @@ import (
 // The faults.
 const (
 	good    = "good"    // none: another image that is well
+	better  = "better"  // none either
 	crash   = "crash"   // ends at its start
 	unready = "unready" // is never ready
 	failing = "failing" // answers ads with 500
@@ -44,7 +45,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if fault == good || len(os.Args) < 2 || os.Args[1] != "serve" { // nothing is spoilt, or it is a tool of the same image
+	if fault == good || fault == better || len(os.Args) < 2 || os.Args[1] != "serve" { // nothing is spoilt, or it is a tool of the same image
 		os.Exit(command.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	traffic, admin := os.Getenv("TAG_LISTEN"), os.Getenv("TAG_ADMIN_LISTEN")

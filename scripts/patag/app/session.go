@@ -288,10 +288,14 @@ func (s *Session) EngineOptions() (engine.Options, error) {
 	if err != nil {
 		return engine.Options{}, err
 	}
-	return engine.Options{
+	o := engine.Options{
 		Project: s.Project.Name, Stack: s.Stack, Program: s.App.Program, Dir: s.Cloud.Work(s.Stack),
 		CLI: cli, Env: env, Backend: s.Cloud.Backend, SecretsProvider: s.Cloud.SecretsProvider, Progress: s.Progress, Message: s.Message, Wait: s.App.Flags.Wait,
-	}, nil
+	}
+	if strings.HasPrefix(s.Cloud.Backend, bucketScheme) {
+		o.Locks = s.Locks
+	}
+	return o, nil
 }
 
 // Peek reads the state of a stack of this cloud without taking it.

@@ -33,6 +33,13 @@ func openGCP(o Options) (*Cloud, error) {
 		Storage:         "https://storage.googleapis.com/storage/v1/",
 		Logging:         "https://logging.googleapis.com/v2/",
 	}
+	// Where Google's own clients, and with them Pulumi's state, are sent by this variable.
+	if host := os.Getenv("STORAGE_EMULATOR_HOST"); host != "" {
+		if !strings.Contains(host, "://") {
+			host = "http://" + host
+		}
+		c.Storage = strings.TrimSuffix(host, "/") + "/storage/v1/"
+	}
 	// After `eval "$(patag env …)"` of the sandbox these are the sandbox's; a run against Google must not take them.
 	if strings.HasPrefix(os.Getenv("GOOGLE_COMPUTE_CUSTOM_ENDPOINT"), "http://127.") || c.Project == SandboxProject {
 		return nil, exit.New(exit.Usage, "this shell is set up for the sandbox, not for Google Cloud").

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/events"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optrefresh"
@@ -23,6 +24,9 @@ func (s *Stack) Recover(ctx context.Context) (Summary, error) {
 	// Reading a local state costs nothing; to ask the CLI takes half a second of every run.
 	if sum, ok, err := Peek(ctx, s.o); err == nil && ok && sum.Interrupted == 0 {
 		return sum, nil
+	}
+	if err := s.o.patiently(ctx, 10*time.Second, func() error { return s.free(ctx) }); err != nil {
+		return Summary{}, err
 	}
 	st, err := s.load(ctx)
 	if err != nil {

@@ -40,6 +40,8 @@ type Options struct {
 	Progress *terminal.Progress
 	// Wait is how long another run is waited for that has the stack; 0 says at once who it is.
 	Wait time.Duration
+	// Locks reads who has the state of the stack, where runs of other machines may; nil where the folder's own lock is enough.
+	Locks func(ctx context.Context) ([]Lock, error)
 	// Adopted is called for each resource that a killed run may have left half made, to finish what its provider does
 	// after the creation itself. It may be nil.
 	Adopted func(ctx context.Context, a Adopted) error
@@ -265,7 +267,10 @@ func (s *Stack) explain(ctx context.Context, doing string, err error, log string
 	switch {
 	case strings.Contains(text, "stack is currently locked") || auto.IsConcurrentUpdateError(err):
 		_, lockErr := clearLocks(s.o.Backend, s.o.Project, s.o.Stack)
-		if lockErr != nil {
+		if lockErr == nil {
+			lockErr = s.free(ctx)
+		}
+		if exit.Code(lockErr) == exit.Locked {
 			return lockErr
 		}
 		return exit.New(exit.Locked, "stack %s is in use by another run: %s", s.o.Stack, lastLine(text)).WithHint("wait for it to end, or use --wait; `patag unlock %s` tells who has it, and removes a lock whose owner is gone", s.o.Stack)

@@ -6,11 +6,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"patag/scripts/patag/exit"
 )
 
 // state is the part of a deployment that is read and edited here; everything else passes through untouched.
 type state struct {
 	fields map[string]json.RawMessage
+	// read is the deployment as it was read.
+	read json.RawMessage
 	// Resources and Pending keep each entry's unknown fields.
 	Resources []map[string]any
 	Pending   []pending
@@ -22,7 +26,7 @@ type pending struct {
 }
 
 func parseState(deployment json.RawMessage) (*state, error) {
-	st := &state{fields: map[string]json.RawMessage{}}
+	st := &state{fields: map[string]json.RawMessage{}, read: deployment}
 	if err := json.Unmarshal(deployment, &st.fields); err != nil {
 		return nil, fmt.Errorf("read the stack's state: %w", err)
 	}
@@ -69,13 +73,36 @@ func (s *Stack) save(ctx context.Context, st *state) error {
 	if err != nil {
 		return err
 	}
+	// In this order: a run elsewhere writes its state before it gives its lock back.
+	if err := s.free(ctx); err != nil {
+		return err
+	}
 	deployment, err := s.auto.Export(ctx)
 	if err != nil {
 		return s.explain(ctx, "read the state of stack "+s.o.Stack, err, "")
 	}
+	if !bytes.Equal(deployment.Deployment, st.read) {
+		return exit.New(exit.Locked, "the state of stack %s was changed by another run meanwhile", s.o.Stack).WithHint("the same command again begins with what is there now; nothing was changed")
+	}
 	deployment.Deployment = raw
 	if err := s.auto.Import(ctx, deployment); err != nil {
 		return s.explain(ctx, "write the state of stack "+s.o.Stack, err, "")
+	}
+	return nil
+}
+
+// free refuses while a run has the state, as one of another machine may have it in a shared backend: what it has not finished yet looks
+// as if it had been killed.
+func (s *Stack) free(ctx context.Context) error {
+	if s.o.Locks == nil {
+		return nil
+	}
+	locks, err := s.o.Locks(ctx)
+	if err != nil {
+		return err
+	}
+	if len(locks) > 0 {
+		return errLocked(s.o.Stack, locks[0].by)
 	}
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"patag/scripts/patag/app"
 	"patag/scripts/patag/engine"
 	"patag/scripts/patag/exit"
-	"patag/scripts/patag/google"
 	"patag/scripts/patag/terminal"
 )
 
@@ -47,7 +46,7 @@ func run(ctx context.Context, a *app.App, stack string, force bool) error {
 	if who, yes := s.InUse(); yes {
 		return exit.New(exit.Locked, "stack %s is worked on by %s, which lives", stack, who).WithHint("wait for it, or end it with Ctrl-C there (or kill its process): it then leaves a state to go on from")
 	}
-	locks, err := list(ctx, s)
+	locks, err := s.Locks(ctx)
 	if err != nil {
 		return err
 	}
@@ -70,34 +69,6 @@ func run(ctx context.Context, a *app.App, stack string, force bool) error {
 		fmt.Fprintf(a.Out, "removed the lock of %s\n", l)
 	}
 	return nil
-}
-
-// list reads the locks where the state is.
-func list(ctx context.Context, s *app.Session) ([]engine.Lock, error) {
-	if strings.HasPrefix(s.Cloud.Backend, "file://") {
-		return engine.FileLocks(s.Cloud.Backend, s.Project.Name, s.Stack)
-	}
-	rest, ok := strings.CutPrefix(s.Cloud.Backend, "gs://")
-	if !ok {
-		return nil, exit.New(exit.Usage, "patag cannot read the locks of the state in %s", s.Cloud.Backend).WithHint("eval \"$(patag env %s)\"; pulumi cancel", s.Stack)
-	}
-	bucket, folder, _ := strings.Cut(rest, "/")
-	api, err := google.New(ctx, s.Cloud)
-	if err != nil {
-		return nil, err
-	}
-	if folder = strings.Trim(folder, "/"); folder != "" {
-		folder += "/"
-	}
-	objects, err := api.Objects(ctx, bucket, folder+engine.LockPrefix(s.Project.Name, s.Stack))
-	if err != nil {
-		return nil, exit.New(exit.Failed, "read the locks of stack %s in %s: %w", s.Stack, s.Cloud.Backend, err)
-	}
-	var locks []engine.Lock
-	for _, raw := range objects {
-		locks = append(locks, engine.ParseLock(raw))
-	}
-	return locks, nil
 }
 
 func remove(ctx context.Context, s *app.Session, locks []engine.Lock) error {
