@@ -101,7 +101,9 @@ func statefulSet(args *Args) *appsv1.StatefulSetArgs {
 		Spec: &appsv1.StatefulSetSpecArgs{
 			ServiceName: pulumi.String(Part),
 			Replicas:    pulumi.Int(1), // SQLite has one writer
-			Selector:    kube.Selector(Part),
+			// In order, Kubernetes would wait for ever for a pod of a bad revision before it makes one of a good.
+			PodManagementPolicy: pulumi.String("Parallel"),
+			Selector:            kube.Selector(Part),
 			Template: &corev1.PodTemplateSpecArgs{
 				Metadata: &metav1.ObjectMetaArgs{Labels: kube.Labels(Part)},
 				Spec: &corev1.PodSpecArgs{

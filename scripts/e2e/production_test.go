@@ -70,6 +70,7 @@ func TestProduction(t *testing.T) {
 		b.add(seen)
 		b.check(t)
 	})
+	step("status", func(t *testing.T) { missing(t, m) })
 	step("faults", func(t *testing.T) { faults(t, m, b) })
 	step("restart", func(t *testing.T) {
 		url := m.status(t).AdURL

@@ -54,6 +54,21 @@ func (a *App) Begin(stack string, settings []string, p *terminal.Progress) (*Ses
 	return s, s.check()
 }
 
+// BeginLook is Begin for a command that only looks at a stack: what is there does not depend on whether the config at hand would do
+// to bring it up.
+func (a *App) BeginLook(stack string, p *terminal.Progress) (*Session, error) {
+	s, err := a.read(stack, nil, p)
+	if err != nil {
+		return nil, err
+	}
+	merged, err := s.merged()
+	if err != nil {
+		return nil, err
+	}
+	s.Kind, _ = merged["patag:kind"].(string)
+	return s, nil
+}
+
 // BeginRun is Begin for a command that runs the stack's program, and refuses as well what such a run cannot do without:
 // credentials (offline does without), a running sandbox, programs. Credentials come first: who has none yet should not
 // have to correct the config before being told.

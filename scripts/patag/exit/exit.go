@@ -17,6 +17,7 @@ const (
 	Usage       = 3   // bad input: arguments, config, missing tools or rights; nothing was changed
 	NotRunning  = 4   // the sandbox is not running
 	Locked      = 5   // the stack is in use by another run
+	Unhealthy   = 6   // status found something missing or not well
 	Interrupted = 130 // ended by Ctrl-C or SIGTERM
 )
 
@@ -28,6 +29,7 @@ const Help = `Exit codes:
   3    bad input or unmet requirement; nothing was changed
   4    the sandbox is not running
   5    the stack is in use by another run
+  6    status found something missing or not well
   130  interrupted`
 
 // Error is an end with a code, a message and a hint.

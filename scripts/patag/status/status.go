@@ -4,7 +4,6 @@ package status
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -17,6 +16,7 @@ import (
 	"patag/scripts/patag/app"
 	"patag/scripts/patag/cloud"
 	"patag/scripts/patag/engine"
+	"patag/scripts/patag/exit"
 	"patag/scripts/patag/kube"
 	"patag/scripts/patag/terminal"
 )
@@ -25,8 +25,11 @@ import (
 func NewCommand(a *app.App) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:               "status STACK",
-		Short:             "Show where a stack answers and how it is",
+		Use:   "status STACK",
+		Short: "Show where a stack answers, how it is, and what is missing",
+		Long: `Show where a stack answers, how it is, and what of it is missing or not well: its cluster, node pools and nodes,
+its workloads (with the pod that is not ready and the reason), the way from its address to them, an ad. Anything of
+that is exit code 6. It changes nothing; patag drift compares every property of every resource.`,
 		Args:              app.OneStack,
 		ValidArgsFunction: a.CompleteStack,
 		RunE:              func(cmd *cobra.Command, args []string) error { return run(cmd.Context(), a, args[0], asJSON) },
@@ -52,6 +55,11 @@ type Status struct {
 	Interrupted int            `json:"interruptedOperations"`
 	Outputs     map[string]any `json:"outputs"`
 	Cluster     *kube.Summary  `json:"cluster,omitempty"`
+	// Workloads are the Deployments and StatefulSets of the stack.
+	Workloads []kube.Workload `json:"workloads,omitempty"`
+	// Healthy is true when there are no Problems: what is missing or not well, a line each.
+	Healthy  bool     `json:"healthy"`
+	Problems []string `json:"problems,omitempty"`
 	// NetworkPolicies is true when the cloud enforces them; not set where it is not known.
 	NetworkPolicies *bool    `json:"networkPolicies,omitempty"`
 	Warnings        []string `json:"warnings,omitempty"`
@@ -60,7 +68,7 @@ type Status struct {
 func run(ctx context.Context, a *app.App, stack string, asJSON bool) error {
 	p := terminal.NewProgress(a.Streams)
 	defer p.Close()
-	s, err := a.Begin(stack, nil, p)
+	s, err := a.BeginLook(stack, p)
 	if err != nil {
 		return err
 	}
@@ -75,10 +83,20 @@ func run(ctx context.Context, a *app.App, stack string, asJSON bool) error {
 	if asJSON {
 		enc := json.NewEncoder(a.Out)
 		enc.SetIndent("", "  ")
-		return enc.Encode(st)
+		if err := enc.Encode(st); err != nil {
+			return err
+		}
+	} else {
+		print(a.Out, st)
 	}
-	print(a.Out, st)
-	return nil
+	switch n := len(st.Problems); {
+	case n == 0 || ctx.Err() != nil:
+		return ctx.Err()
+	case n == 1:
+		return exit.New(exit.Unhealthy, "%s is not well: %s", s.Stack, st.Problems[0])
+	default:
+		return exit.New(exit.Unhealthy, "%s is not well: %s, and %d more", s.Stack, st.Problems[0], n-1)
+	}
 }
 
 // collect never fails: a cluster that does not answer is part of the status.
@@ -91,25 +109,18 @@ func collect(ctx context.Context, s *app.Session, sum engine.Summary) Status {
 	case st.InUse != "":
 		st.Warnings = append(st.Warnings, "it is worked on by "+st.InUse)
 	case sum.Interrupted > 0:
-		st.Warnings = append(st.Warnings, fmt.Sprintf("the last run was killed, with %d operations open; `patag up %s` makes it good", sum.Interrupted, s.Stack))
+		st.problem("the last run was killed, with %d operations open; `patag up %s` makes it good", sum.Interrupted, s.Stack)
 	}
-	if text("clusterName") != "" {
-		c, path, err := s.Cluster(ctx, sum.Outputs)
-		if err == nil {
-			st.Kubeconfig = path
-			var k kube.Summary
-			if k, err = c.Summary(ctx); err == nil {
-				st.Cluster = &k
-			}
-		}
-		if err != nil && !errors.Is(err, kube.ErrNoCluster) {
-			st.Warnings = append(st.Warnings, err.Error())
-		}
-	}
+	look(ctx, s, sum, &st)
 	if s.Cloud.Name == cloud.Sandbox {
 		sandbox(ctx, s, &st)
 	}
+	st.Healthy = len(st.Problems) == 0
 	return st
+}
+
+func (st *Status) problem(format string, args ...any) {
+	st.Problems = append(st.Problems, fmt.Sprintf(format, args...))
 }
 
 func sandbox(ctx context.Context, s *app.Session, st *Status) {
@@ -155,6 +166,21 @@ func print(w io.Writer, st Status) {
 			fmt.Fprintf(t, "%s\t%d of %d\t%s\n", n.Namespace, n.Ready, n.Total, first(n.NotReady))
 		}
 		t.Flush()
+	}
+	if len(st.Workloads) > 0 {
+		fmt.Fprintln(w)
+		fmt.Fprintln(t, "WORKLOAD\tPODS READY\tSTATE")
+		for _, l := range st.Workloads {
+			state := "as it should be"
+			if !l.Whole {
+				state = l.Why
+			}
+			fmt.Fprintf(t, "%s\t%d of %d\t%s\n", l, l.Ready, l.Want, state)
+		}
+		t.Flush()
+	}
+	for _, problem := range st.Problems {
+		fmt.Fprintln(w, "✗ "+problem)
 	}
 	for _, warning := range st.Warnings {
 		fmt.Fprintln(w, "! "+warning)
