@@ -163,12 +163,38 @@ func (r *run) rollout(ctx context.Context) error {
 	go r.watchRollout(watched, stop)
 	err := r.apply(watched)
 	if err == nil {
+		err = r.replaced(watched, r.plan.To["tag"])
+	}
+	if err == nil {
 		return nil
 	}
 	if cause := context.Cause(watched); ctx.Err() == nil && cause != nil {
 		return fmt.Errorf("the rollout is stuck: %w", cause)
 	}
 	return err
+}
+
+// replaced waits until every server runs an image and is ready. The program waits for that, too, but not when the run before it was
+// killed meanwhile: then it finds the change made, and nothing to wait for.
+func (r *run) replaced(ctx context.Context, image string) error {
+	if image == "" {
+		return nil
+	}
+	for {
+		pods, err := r.cluster.Pods(ctx, r.namespace, selectRunning)
+		left := 0
+		for _, pod := range pods {
+			if !pod.Leaving && (pod.Image != image || !pod.Ready) {
+				left++
+			}
+		}
+		if err == nil && left == 0 && len(pods) > 0 {
+			return nil
+		}
+		if err := pause(ctx, 500*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // stuckAfter is how long a pod of a rollout may be in trouble.
@@ -220,7 +246,15 @@ func (r *run) back(ctx context.Context, reason string, cause error) error {
 		if err := r.s.UseImages(anys(r.plan.From)); err != nil {
 			return err
 		}
-		return r.apply(ctx)
+		if err := r.apply(ctx); err != nil {
+			return err
+		}
+		limited, cancel := context.WithTimeoutCause(ctx, r.flags.limits.Rollout, fmt.Errorf("the servers do not run as before after %s", r.flags.limits.Rollout))
+		defer cancel()
+		if err := r.replaced(limited, r.plan.From["tag"]); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("%w: see `patag status %s`", context.Cause(limited), r.s.Stack)
+		}
+		return ctx.Err()
 	})
 	if err != nil {
 		return exit.New(exit.Code(err), "take the deployment of %s back: %w", r.s.Stack, err).WithHint("`patag deploy %s` goes on with that", r.s.Stack)

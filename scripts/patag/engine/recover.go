@@ -119,6 +119,11 @@ func (st *state) settle(say func(string, ...any)) (adopted map[string]bool, targ
 		if custom, _ := op.Resource["custom"].(bool); !custom || isHarmless(kind) {
 			continue
 		}
+		if present[urn] && strings.HasPrefix(kind, "kubernetes:") {
+			// The replacement of an object that still stands. The run applies it again under the same name; were this one noted for
+			// deletion, the new one would be deleted with it.
+			continue
+		}
 		inputs, _ := op.Resource["inputs"].(map[string]any)
 		id, ok := guessID(kind, inputs, st.providerDefaults(text(op.Resource, "provider")))
 		if !ok {

@@ -40,10 +40,12 @@ func TestGuessID(t *testing.T) {
 
 const interrupted = `{"manifest":{"magic":"m"},"secrets_providers":{"type":"passphrase"},"resources":[
  {"urn":"urn:pulumi:s::p::pulumi:providers:gcp::default","type":"pulumi:providers:gcp","custom":true,"id":"1","inputs":{"project":"proj"}},
- {"urn":"urn:pulumi:s::p::gcp:storage/bucket:Bucket::old","type":"gcp:storage/bucket:Bucket","custom":true,"id":"old-1","inputs":{"big":12345678901234567890}}],
+ {"urn":"urn:pulumi:s::p::gcp:storage/bucket:Bucket::old","type":"gcp:storage/bucket:Bucket","custom":true,"id":"old-1","inputs":{"big":12345678901234567890}},
+ {"urn":"urn:pulumi:s::p::kubernetes:batch/v1:Job::import","type":"kubernetes:batch/v1:Job","custom":true,"id":"ns/import-1","inputs":{}}],
  "pending_operations":[
  {"type":"creating","resource":{"urn":"urn:pulumi:s::p::gcp:compute/network:Network::net","type":"gcp:compute/network:Network","custom":true,"inputs":{"name":"net-1"},"provider":"urn:pulumi:s::p::pulumi:providers:gcp::default::1"}},
  {"type":"creating","resource":{"urn":"urn:pulumi:s::p::gcp:storage/bucket:Bucket::old","type":"gcp:storage/bucket:Bucket","custom":true,"inputs":{"name":"old-2"}}},
+ {"type":"creating","resource":{"urn":"urn:pulumi:s::p::kubernetes:batch/v1:Job::import","type":"kubernetes:batch/v1:Job","custom":true,"inputs":{"metadata":{"name":"import-2","namespace":"ns"}}}},
  {"type":"creating","resource":{"urn":"urn:pulumi:s::p::gcp:monitoring/alertPolicy:AlertPolicy::slow","type":"gcp:monitoring/alertPolicy:AlertPolicy","custom":true,"inputs":{}}},
  {"type":"creating","resource":{"urn":"urn:pulumi:s::p::patag:redis:Redis::redis","type":"patag:redis:Redis"}},
  {"type":"deleting","resource":{"urn":"urn:pulumi:s::p::gcp:storage/bucket:Bucket::gone","type":"gcp:storage/bucket:Bucket","custom":true,"id":"gone"}},
@@ -70,6 +72,9 @@ func TestSettle(t *testing.T) {
 		if !strings.Contains(string(raw), want) {
 			t.Errorf("%s is not in %s", want, raw)
 		}
+	}
+	if strings.Contains(string(raw), "import-2") { // the run applies it again, and a deletion that is noted would take that one
+		t.Errorf("the replacement of an object is noted for deletion: %s", raw)
 	}
 	if strings.Contains(string(raw), `"type":"creating"`) {
 		t.Errorf("operations are still pending: %s", raw)
