@@ -29,7 +29,7 @@ func NewCommand(a *app.App) *cobra.Command {
 
 Every resource is read from the cloud and compared with what the program, the stack's config and its running images ask for. What
 an up would make, change or delete is told with the properties in question, and who changed them: the cloud (somebody by hand) or
-the program. Code 0 means that nothing differs, 2 that something does.`,
+the program. Images are those of the last run: what the working tree would build is no drift, ` + "`patag preview`" + ` tells of it. Code 0 means that nothing differs, 2 that something does.`,
 		Example:           "  patag drift production\n  patag drift production --json",
 		Args:              app.OneStack,
 		ValidArgsFunction: a.CompleteStack,
@@ -101,6 +101,7 @@ func images(ctx context.Context, s *app.Session) error {
 		return nil
 	}
 	if _, err := s.ImagesOf(s.Stack); err != nil {
+		s.Progress.Line(" ! it is not known from here which images %s runs: it is compared with those of the working tree", s.Stack)
 		return s.BuildImages(ctx, false)
 	}
 	return s.KeepImages()
