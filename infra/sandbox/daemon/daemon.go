@@ -23,6 +23,7 @@ import (
 	"patag/infra/sandbox/layout"
 	"patag/infra/sandbox/pki"
 	"patag/infra/sandbox/registry"
+	"patag/infra/sandbox/remains"
 )
 
 // Version is what the daemon says of itself; the build may set it.
@@ -66,6 +67,10 @@ func Run(ctx context.Context, o Options) (err error) {
 	listener, err := net.Listen("tcp4", settings.API)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w; another program has the port: end it, or start the sandbox with --api", settings.API, err)
+	}
+	if err := remains.Default.Claim(settings.Name(), o.Layout.Root); err != nil {
+		listener.Close()
+		return err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

@@ -11,11 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"patag/infra/sandbox/cluster"
 	"patag/infra/sandbox/gke/cgroup"
-	"patag/infra/sandbox/netns"
+	"patag/infra/sandbox/remains"
 )
 
 // Engine implements cluster.Engine.
@@ -129,60 +127,9 @@ func (e *Engine) retry(id string) {
 	}
 }
 
-// sweep ends processes in namespaces of ours, and removes namespaces and control groups. There is one engine per
-// instance number (the daemon's lock sees to it), so all of them are left over.
-func (e *Engine) sweep() error {
-	names, err := netns.Names(e.o.Settings.Name() + "-")
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := endProcesses(name); err != nil {
-			return err
-		}
-	}
-	for _, name := range names {
-		if err := netns.Delete(name); err != nil {
-			return err
-		}
-	}
-	return cgroup.Remove(e.o.Settings.Name())
-}
-
-// endProcesses kills what runs in a namespace and waits until it is gone. What it finds are not this process's children.
-func endProcesses(name string) error {
-	var ns unix.Stat_t
-	if err := unix.Stat("/run/netns/"+name, &ns); err != nil {
-		return err
-	}
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		entries, err := os.ReadDir("/proc")
-		if err != nil {
-			return err
-		}
-		found := 0
-		for _, entry := range entries {
-			var st unix.Stat_t
-			var pid int
-			if _, err := fmt.Sscan(entry.Name(), &pid); err != nil {
-				continue
-			}
-			if unix.Stat(filepath.Join("/proc", entry.Name(), "ns/net"), &st) != nil || st.Ino != ns.Ino || st.Dev != ns.Dev {
-				continue
-			}
-			found++
-			_ = unix.Kill(pid, unix.SIGKILL)
-		}
-		if found == 0 {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%d processes in the network namespace %s do not end", found, name)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
+// sweep removes what is left in the kernel, processes included. There is one engine per instance number (the daemon's lock sees to it),
+// so all of it is left over.
+func (e *Engine) sweep() error { return remains.Remove(e.o.Settings.Name()) }
 
 // Stop ends everything and leaves no process, mount, namespace or control group; the state stays.
 func (e *Engine) Stop() error {

@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"patag/infra/sandbox/client"
 	"patag/infra/sandbox/layout"
+	"patag/infra/sandbox/remains"
 	"patag/scripts/patag/app"
 	"patag/scripts/patag/cloud"
 	"patag/scripts/patag/exit"
@@ -28,10 +31,14 @@ func newDelete(a *app.App) *cobra.Command {
 			}
 			p := terminal.NewProgress(a.Streams)
 			defer p.Close()
-			if err := deletable(l); err != nil {
+			names, err := namesOf(l)
+			if err != nil {
 				return err
 			}
-			if _, err := os.Stat(l.Root); os.IsNotExist(err) {
+			if err := deletable(l); err != nil && len(names) == 0 {
+				return err
+			}
+			if _, err := os.Stat(l.Root); os.IsNotExist(err) && len(names) == 0 {
 				p.Line("   there is no sandbox in %s", l.Root)
 				return nil
 			}
@@ -58,13 +65,12 @@ func newDelete(a *app.App) *cobra.Command {
 					return err
 				}
 			}
-			if under := mountsUnder(l.Root); len(under) > 0 {
-				return exit.New(exit.Failed, "something is mounted in the state folder: %s", strings.Join(under, ", ")).
-					WithHint("`patag sandbox start` and `stop` take away what a killed sandbox left mounted; then delete again")
+			if err := clear(l, names); err != nil {
+				return err
 			}
 			// The settings last: while they are there, the folder is recognised as a sandbox's and can be deleted again.
 			entries, err := os.ReadDir(l.Root)
-			if err != nil {
+			if err != nil && !os.IsNotExist(err) {
 				return err
 			}
 			for _, e := range entries {
@@ -83,6 +89,42 @@ func newDelete(a *app.App) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
+}
+
+// namesOf are the names under which the kernel may have something of the sandbox: the settings', unless another state folder has the
+// same and is in use, and those that its daemons noted, which are found when the settings are gone.
+func namesOf(l layout.Layout) ([]string, error) {
+	names, err := remains.Default.Of(l.Root)
+	if err != nil {
+		return nil, fmt.Errorf("look up what the sandbox has in the kernel: %w", err)
+	}
+	settings, err := l.Settings()
+	if err != nil {
+		return names, nil // gone or damaged, and to be deleted
+	}
+	owner, err := remains.Default.Owner(settings.Name())
+	if err == nil && owner == "" {
+		names = append(names, settings.Name())
+	}
+	return names, err
+}
+
+// clear removes what a killed sandbox left in the kernel. The daemon has ended.
+func clear(l layout.Layout, names []string) error {
+	for _, name := range names {
+		if err := remains.Remove(name); err != nil {
+			return exit.New(exit.Failed, "take away what the sandbox left in the kernel: %w", err).WithHint("delete again when the machine is less busy; it goes on where it ended")
+		}
+		if err := remains.Default.Forget(name); err != nil {
+			return err
+		}
+	}
+	for _, at := range slices.Backward(mountsUnder(l.Root)) {
+		if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
+			return exit.New(exit.Failed, "take away the mount at %s: %w", at, err).WithHint("unmount it, then delete again")
+		}
+	}
+	return nil
 }
 
 // deletable refuses a folder that is not a sandbox's: --state and PATAG_STATE may be mistyped.

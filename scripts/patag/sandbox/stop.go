@@ -75,7 +75,7 @@ func stop(ctx context.Context, l layout.Layout, pid int, timeout time.Duration) 
 	if err := signal(pid, unix.SIGKILL); err != nil {
 		return "", err
 	}
-	gone, err = waitGone(ctx, l, 10*time.Second)
+	gone, err = waitGone(ctx, l, time.Minute) // the kernel, on a machine with a load of hundreds
 	if err != nil {
 		return "", err
 	}

@@ -133,7 +133,7 @@ func Remove(path string) error {
 		return err
 	}
 	for _, h := range all {
-		deadline := time.Now().Add(5 * time.Second)
+		deadline := time.Now().Add(time.Minute)
 		for {
 			err := removeTree(filepath.Join(h.mount, path))
 			if err == nil {
