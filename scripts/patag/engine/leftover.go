@@ -32,6 +32,20 @@ func EndNow() {
 	endMarked(func(value string) bool { return strings.HasPrefix(value, mine) })
 }
 
+// EndOrphans kills what runs on work folders below root left when they were killed: a plugin notices only after minutes that its engine
+// is gone. What a living run has started is left alone.
+func EndOrphans(root string) (ended int) {
+	return endMarked(func(value string) bool {
+		number, of, _ := strings.Cut(value, ":")
+		pid, err := strconv.Atoi(number)
+		if err != nil || !strings.HasPrefix(of, strings.TrimSuffix(root, "/")+"/") {
+			return false
+		}
+		_, zombie, err := processStart(pid)
+		return err != nil || zombie
+	})
+}
+
 func endMarked(match func(value string) bool) (ended int) {
 	var pids []int
 	environs, _ := filepath.Glob("/proc/[0-9]*/environ")

@@ -16,6 +16,7 @@ import (
 	"patag/infra/sandbox/remains"
 	"patag/scripts/patag/app"
 	"patag/scripts/patag/cloud"
+	"patag/scripts/patag/engine"
 	"patag/scripts/patag/exit"
 	"patag/scripts/patag/terminal"
 )
@@ -65,6 +66,7 @@ func newDelete(a *app.App) *cobra.Command {
 					return err
 				}
 			}
+			engine.EndOrphans(l.Pulumi())
 			if err := clear(l, names); err != nil {
 				return err
 			}

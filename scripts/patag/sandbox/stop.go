@@ -16,6 +16,7 @@ import (
 	"patag/infra/sandbox/layout"
 	"patag/scripts/patag/app"
 	"patag/scripts/patag/cloud"
+	"patag/scripts/patag/engine"
 	"patag/scripts/patag/exit"
 	"patag/scripts/patag/terminal"
 )
@@ -36,6 +37,9 @@ started dies with it either way, and the next start removes what a killed one le
 			pid, up, err := client.Daemon(l)
 			if err != nil {
 				return err
+			}
+			if n := engine.EndOrphans(l.Pulumi()); n > 0 {
+				p.Line("   ended %d processes of runs that were killed", n)
 			}
 			if !up {
 				p.Line("   the sandbox is not running")
