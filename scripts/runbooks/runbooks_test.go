@@ -214,6 +214,23 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// TestAlerts: the mail that wakes somebody names the runbooks, so the index knows its title.
+func TestAlerts(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "..", "infra", "monitoring", "monitoring.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	alerts := regexp.MustCompile(`\{"\w+", "([^"]+)", "[^"]* See docs/runbooks\.",`).FindAllSubmatch(raw, -1)
+	if len(alerts) < 2 {
+		t.Errorf("only %d alerts were found", len(alerts))
+	}
+	for _, m := range alerts {
+		if !strings.Contains(read(t)[index].Text, string(m[1])) {
+			t.Errorf("the index leads from the alert %q to no page", m[1])
+		}
+	}
+}
+
 // documents are the pages, and what else people read, by file.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
