@@ -334,3 +334,50 @@ func TestFirstPreviewLeavesNothing(t *testing.T) {
 	args[0] = "preview"
 	f.patag(append(args, "--expect-no-changes")...).expect(t, exit.OK)
 }
+
+// TestRecoveryInterrupted: a recovery that was interrupted itself is gone on with. What it took into the state on suspicion is looked
+// at by the next run; else a cluster whose creation was cut off stays without its address.
+func TestRecoveryInterrupted(t *testing.T) {
+	f := engineFixture(t)
+	t.Setenv("FILES", "a b")
+	t.Setenv("TEXT", "one")
+	f.patag("up", "foundation").expect(t, exit.OK, "2 created")
+	states, err := filepath.Glob(filepath.Join(f.state, "pulumi", "state", ".pulumi", "stacks", "*", "foundation.json"))
+	must(t, err)
+	if len(states) != 1 {
+		t.Fatal(states)
+	}
+	var file struct {
+		Checkpoint struct {
+			Latest struct {
+				Resources []struct{ URN, ID string }
+			}
+		}
+	}
+	raw, err := os.ReadFile(states[0])
+	must(t, err)
+	must(t, json.Unmarshal(raw, &file))
+	urn, id := "", ""
+	for _, r := range file.Checkpoint.Latest.Resources {
+		if strings.HasSuffix(r.URN, "::b") {
+			urn, id = r.URN, r.ID
+		}
+	}
+	if urn == "" {
+		t.Fatalf("no resource b in %s", raw)
+	}
+	// As a run leaves it that is interrupted before its look: the state has b, and it does not exist.
+	note := filepath.Join(f.state, "pulumi", "stacks", "foundation", "recovery.json")
+	raw, err = json.Marshal(map[string][]string{"adopted": {urn + " " + id}, "targets": {urn, urn + "-gone"}})
+	must(t, err)
+	must(t, os.WriteFile(note, raw, 0o600))
+	must(t, os.Remove(filepath.Join(f.files, "b")))
+	f.patag("up", "foundation").expect(t, exit.OK, "was interrupted while it looked", "1 created")
+	if f.names() != "a b" {
+		t.Errorf("files: %q", f.names())
+	}
+	if _, err := os.Stat(note); !os.IsNotExist(err) {
+		t.Errorf("the note is still there: %v", err)
+	}
+	f.patag("up", "foundation").expect(t, exit.OK, "no changes")
+}

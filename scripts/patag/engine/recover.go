@@ -21,8 +21,12 @@ import (
 //
 // It returns the summary of the state that it leaves.
 func (s *Stack) Recover(ctx context.Context) (Summary, error) {
+	note, err := readNote(s.o.Dir)
+	if err != nil {
+		return Summary{}, err
+	}
 	// Reading a local state costs nothing; to ask the CLI takes half a second of every run.
-	if sum, ok, err := Peek(ctx, s.o); err == nil && ok && sum.Interrupted == 0 {
+	if sum, ok, err := Peek(ctx, s.o); err == nil && ok && sum.Interrupted == 0 && note.empty() {
 		return sum, nil
 	}
 	if err := s.o.patiently(ctx, 10*time.Second, func() error { return s.free(ctx) }); err != nil {
@@ -32,14 +36,23 @@ func (s *Stack) Recover(ctx context.Context) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	if len(st.Pending) == 0 {
+	switch {
+	case len(st.Pending) > 0:
+		s.o.Progress.Line(" ! the last run of %s was killed while %s", s.o.Stack, openOperations(st.Pending))
+		note.add(st.settle(s.o.Progress.Line))
+		// Noted first: the state takes the guesses for facts, and this may be interrupted, too.
+		if err := note.write(s.o.Dir); err != nil {
+			return Summary{}, err
+		}
+		if err := s.save(ctx, st); err != nil {
+			return Summary{}, err
+		}
+	case note.empty():
 		return st.summary(), nil
+	default:
+		s.o.Progress.Line(" ! the last run of %s was interrupted while it looked at what a killed one had left", s.o.Stack)
 	}
-	s.o.Progress.Line(" ! the last run of %s was killed while %s", s.o.Stack, openOperations(st.Pending))
-	adopted, targets := st.settle(s.o.Progress.Line)
-	if err := s.save(ctx, st); err != nil {
-		return Summary{}, err
-	}
+	adopted, targets := note.in(st)
 	// Before the refresh: what it reads must be what there is in the end, such as the endpoint of a cluster.
 	if err := s.finish(ctx, st, adopted); err != nil {
 		return Summary{}, err
@@ -58,6 +71,9 @@ func (s *Stack) Recover(ctx context.Context) (Summary, error) {
 				return Summary{}, err
 			}
 		}
+	}
+	if err := note.end(s.o.Dir); err != nil {
+		return Summary{}, err
 	}
 	return s.Summary(ctx)
 }
