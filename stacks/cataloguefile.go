@@ -27,12 +27,38 @@ func readCatalogue(ctx *pulumi.Context, s *config.Settings) (string, error) {
 	if !json.Valid(raw) {
 		return "", fmt.Errorf("patag:catalogueFile: %s is not JSON; check it with `tag catalogue validate`", path)
 	}
+	if err := hasPlacement(raw, s.DemoPlacement); err != nil {
+		return "", fmt.Errorf("patag:demoPlacement: %s %w", path, err)
+	}
 	if s.DemoBidder {
 		if raw, err = askBidder(raw, bidder.Endpoint(s.Namespace)); err != nil {
 			return "", fmt.Errorf("patag:catalogueFile: %s: %w", path, err)
 		}
 	}
 	return string(raw), nil
+}
+
+// hasPlacement refuses a placement that the catalogue does not have: no ad would ever be served for it.
+func hasPlacement(raw []byte, want string) error {
+	var c struct {
+		Placements []struct {
+			ID string `json:"id"`
+		} `json:"placements"`
+	}
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return fmt.Errorf("is not a catalogue: %w", err)
+	}
+	var ids []string
+	for _, p := range c.Placements {
+		if p.ID == want {
+			return nil
+		}
+		ids = append(ids, p.ID)
+	}
+	if len(ids) > 10 {
+		ids = append(ids[:10], "…")
+	}
+	return fmt.Errorf("has no placement %q; it has %s", want, strings.Join(ids, ", "))
 }
 
 // readFromRoot reads a file by a path from the project's root: the folder that the engine names, else the nearest one

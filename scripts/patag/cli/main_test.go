@@ -226,6 +226,10 @@ func TestBadInput(t *testing.T) {
 			f.running()
 			must(f.t, os.WriteFile(f.state+"/token", []byte("x"), 0o600))
 		}, "sandbox status", exit.Failed, []string{"invalid authentication credentials"}},
+		{"wrong token for a stack", func(f *fixture) {
+			f.running()
+			must(f.t, os.WriteFile(f.state+"/token", []byte("x"), 0o600))
+		}, "status production", exit.Failed, []string{"does not take the token in", "patag sandbox start"}},
 		{"no tools", func(f *fixture) {
 			f.running()
 			f.t.Setenv("PATH", "/nonexistent")

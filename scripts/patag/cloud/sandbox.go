@@ -1,11 +1,13 @@
 package cloud
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net/http"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"patag/infra/sandbox/client"
 	"patag/infra/sandbox/layout"
@@ -120,7 +122,24 @@ func (c *Cloud) Running() error {
 	if !running {
 		return NotRunning(c.Layout)
 	}
-	return nil
+	return c.recognised()
+}
+
+// recognised asks the sandbox whether it takes the token of the state folder: said here once, it need not be guessed from what a
+// plugin or an API server makes of it.
+func (c *Cloud) recognised() error {
+	s, err := client.New(c.Layout)
+	if err != nil {
+		return exit.New(exit.Failed, "%w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var refused *client.Error
+	if _, err := s.Status(ctx); errors.As(err, &refused) && refused.Code == http.StatusUnauthorized {
+		return exit.New(exit.Failed, "the sandbox does not take the token in %s: it is not the one that it was started with", c.Layout.TokenFile()).
+			WithHint("put the file back as it was, or `patag sandbox stop` and `patag sandbox start`, which takes the token that is there")
+	}
+	return nil // what else is wrong, the command itself finds out and says
 }
 
 // NotRunning is the end of a command that needs the sandbox.
