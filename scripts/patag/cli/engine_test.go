@@ -381,3 +381,13 @@ func TestRecoveryInterrupted(t *testing.T) {
 	}
 	f.patag("up", "foundation").expect(t, exit.OK, "no changes")
 }
+
+// TestOtherProject: a stack that is up stays in its project.
+func TestOtherProject(t *testing.T) {
+	f := engineFixture(t)
+	t.Setenv("FILES", "a")
+	t.Setenv("TEXT", "one")
+	f.patag("up", "foundation").expect(t, exit.OK, "1 created")
+	f.patag("up", "foundation", "--project", "another-project").expect(t, exit.Usage, "is up in project patag-sandbox, and this run is for project another-project", "Nothing was changed")
+	f.patag("up", "foundation").expect(t, exit.OK, "no changes")
+}
