@@ -109,7 +109,7 @@ func (m *machine) refused(t *testing.T, code int, want string, args ...string) {
 	} else if err != nil {
 		t.Fatalf("patag %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-	if got != code || strings.Count(out, "error: ") != 1 || !strings.Contains(out, want) {
+	if got != code || strings.Count("\n"+out, "\nerror: ") != 1 || !strings.Contains(out, want) {
 		t.Errorf("patag %s: exit code %d, want %d and one error with %q:\n%s", strings.Join(args, " "), got, code, want, out)
 	}
 }
