@@ -100,6 +100,14 @@ func (d *diffs) step(m apitype.StepEventMetadata) {
 	if up == "" {
 		return
 	}
+	paths := slices.Collect(maps.Keys(m.DetailedDiff))
+	if len(paths) == 0 {
+		paths = append(slices.Clone(m.Diffs), m.Keys...)
+	}
+	// An object that is not ready at the moment is applied again by the next up, and differs in nothing: the engine has warned of it.
+	if up == "update" && len(paths) == 0 {
+		return
+	}
 	one := d.program[m.URN]
 	if one == nil {
 		one = &Difference{Type: m.Type, Name: urnName(m.URN), Up: up}
@@ -107,10 +115,6 @@ func (d *diffs) step(m apitype.StepEventMetadata) {
 	}
 	if up == "replace" {
 		one.Up = up
-	}
-	paths := slices.Collect(maps.Keys(m.DetailedDiff))
-	if len(paths) == 0 {
-		paths = append(slices.Clone(m.Diffs), m.Keys...)
 	}
 	one.Properties = append(one.Properties, paths...)
 }
