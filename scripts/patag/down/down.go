@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"patag/scripts/patag/app"
+	"patag/scripts/patag/backup"
 	"patag/scripts/patag/engine"
 	"patag/scripts/patag/exit"
 	"patag/scripts/patag/terminal"
@@ -58,6 +59,9 @@ func run(ctx context.Context, a *app.App, stack string, f flags) error {
 		return nil
 	}
 	if err := dependents(s); err != nil {
+		return err
+	}
+	if err := backups(ctx, s); err != nil {
 		return err
 	}
 	if err := ask(a, s, sum, f); err != nil {
@@ -115,6 +119,25 @@ func dependents(s *app.Session) error {
 		return nil
 	}
 	return exit.New(exit.Usage, "%s is what %s builds on", s.Stack, list(names)).WithHint("destroy these first: patag down %s", names[0])
+}
+
+// backups refuses to destroy a foundation whose bucket still holds some: the bucket would stop the run when half of it is gone.
+func backups(ctx context.Context, s *app.Session) error {
+	sum, ok, err := s.Peek(ctx, s.Stack)
+	name, _ := sum.Outputs["backupBucket"].(string)
+	if s.Kind != app.Foundation || err != nil || !ok || name == "" {
+		return err
+	}
+	b, err := backup.Open(ctx, s)
+	if err != nil {
+		return err
+	}
+	all, err := b.List(ctx, "")
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	return exit.New(exit.Usage, "bucket %s of %s holds %d backups, the newest of %s", name, s.Stack, len(all), all[0].Taken.Local().Format("2006-01-02 15:04:05")).
+		WithHint("if nobody needs them: gcloud storage rm --all-versions --recursive 'gs://%s/**', then the same command again; nothing was changed", name)
 }
 
 func list(names []string) string {
