@@ -62,9 +62,9 @@ type life struct {
 	*machine
 	kills int
 	books books
-	// empty and production are the API's lists before anything was made, and with production alone.
-	empty, production []string
-	manifest          manifest
+	// foundation and production are the API's lists with the foundation alone, and with production.
+	foundation, production []string
+	manifest               manifest
 }
 
 type manifest struct {
@@ -87,7 +87,8 @@ type staging struct {
 
 func (l *life) up(t *testing.T) {
 	l.start(t)
-	l.empty = l.inventory(t)
+	l.must(t, 10*time.Minute, "up", "foundation", "--yes")
+	l.foundation = l.inventory(t)
 	l.must(t, 10*time.Minute, "up", "production", "--yes")
 	ad(t, l.status(t))
 	l.count(t, 3*time.Second)
@@ -251,7 +252,6 @@ func (l *life) second(t *testing.T) {
 	begun := time.Now()
 	l.must(t, 5*time.Minute, "staging", "create", "beta", "--ttl", "15m")
 	took := time.Since(begun)
-	l.auction(t, "staging-beta", l.list(t)["beta"].AdURL)
 	l.refused(t, 3, "its store began with demo", "staging", "create", "beta", "--data", "empty")
 	l.killed(t, 15*time.Second, "restore", "staging-beta", "--from", "production", "--mask", "--yes")
 	begun = time.Now()
@@ -427,11 +427,10 @@ func (l *life) rebuildLiving(t *testing.T) {
 func (l *life) down(t *testing.T) {
 	l.killed(t, 6*time.Second, "down", "production", "--confirm", "production")
 	l.must(t, 5*time.Minute, "down", "production", "--confirm", "production")
-	l.must(t, 5*time.Minute, "down", "foundation", "--confirm", "foundation")
-	// The bucket and its backups are protected from a down of production, not from the foundation's.
-	if left := l.inventory(t); !slices.Equal(left, l.empty) {
-		t.Errorf("the lists of the API are not as in a new project:\n%s", difference(left, l.empty))
+	if left := l.inventory(t); !slices.Equal(left, l.foundation) {
+		t.Errorf("the lists of the API are not as with the foundation alone:\n%s", difference(left, l.foundation))
 	}
+	l.refused(t, 3, "backups, the newest of", "down", "foundation", "--confirm", "foundation")
 	if stacks, _ := filepath.Glob(filepath.Join(l.layout.Root, "clusters", "*")); len(stacks) > 0 {
 		t.Errorf("folders of clusters are left: %v", stacks)
 	}
