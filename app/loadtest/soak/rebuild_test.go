@@ -73,9 +73,9 @@ func TestRequestsWhileTheCatalogueIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := srv.HTTP("")
-	go h.Serve(l)
-	defer h.Close()
+	h := srv.HTTP()
+	go h.Serve(server.Listener(l))
+	defer h.Shutdown()
 
 	measure := func(seed uint64) (*attack.Result, []timed) {
 		var all []timed

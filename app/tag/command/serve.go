@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"github.com/valyala/fasthttp"
 
 	"patag/app/tag/catalogue/mongostore"
 	"patag/app/tag/counters"
@@ -188,8 +189,8 @@ func (a *app) run(ctx context.Context, s streams) error {
 		traffic.Close()
 		return fmt.Errorf("listen for health and metrics: %w; choose another address with --admin-listen", err)
 	}
-	main := a.server.HTTP(a.c.Listen)
-	admin := &http.Server{Handler: a.admin(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: main.ErrorLog}
+	main := a.server.HTTP()
+	admin := &http.Server{Handler: a.admin(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)}
 
 	// Background work outlives ctx: it ends after the last request.
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
@@ -202,13 +203,16 @@ func (a *app) run(ctx context.Context, s streams) error {
 		wg.Go(func() { a.compact.Run(work) })
 	}
 	failed := make(chan error, 2)
-	for srv, l := range map[*http.Server]net.Listener{main: traffic, admin: adminAt} {
-		go func() {
-			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
-			}
-		}()
-	}
+	go func() {
+		if err := main.Serve(server.Listener(traffic)); err != nil { // none when it was shut down
+			failed <- fmt.Errorf("serve %s: %w", traffic.Addr(), err)
+		}
+	}()
+	go func() {
+		if err := admin.Serve(adminAt); !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("serve %s: %w", adminAt.Addr(), err)
+		}
+	}()
 	a.log.Info("tag server listens", "traffic", traffic.Addr().String(), "admin", adminAt.Addr().String(), "journal", a.c.JournalDir, "demo", a.c.Demo)
 	if a.c.Demo {
 		fmt.Fprintf(s.out, "http://%s/demo\n", shown(traffic.Addr()))
@@ -230,7 +234,7 @@ func (a *app) watchFiles(ctx context.Context) {
 	a.visitors.Watch(ctx, a.c.visitorFiles(), time.Minute, a.log, nil)
 }
 
-func (a *app) windDown(main *http.Server, drain bool) {
+func (a *app) windDown(main *fasthttp.Server, drain bool) {
 	a.server.Drain()
 	if drain && !a.c.Demo && a.c.DrainPeriod > 0 {
 		a.log.Info("draining: unready, still serving", "for", a.c.DrainPeriod)
@@ -238,9 +242,8 @@ func (a *app) windDown(main *http.Server, drain bool) {
 	}
 	end, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if err := main.Shutdown(end); err != nil {
+	if err := main.ShutdownWithContext(end); err != nil {
 		a.log.Warn("some requests did not end in time", "err", err)
-		main.Close()
 	}
 }
 

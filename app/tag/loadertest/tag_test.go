@@ -71,7 +71,7 @@ func serve(t *testing.T, data []byte) *tagServer {
 		Metrics: server.NewMetrics(prometheus.NewRegistry()), Logger: quiet,
 	})
 	srv.Publish(&server.State{Snapshot: snap, Tally: counters.NewTally(snap), Delivery: pacing.New(pacing.Options{Logger: quiet}).View(t.Context(), snap, hardcap.New(nil, quiet).View(t.Context(), snap))})
-	handler := srv.Handler()
+	handler := server.Adapt(srv.Handler())
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		r.Body = io.NopCloser(bytes.NewReader(body))

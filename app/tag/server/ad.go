@@ -3,10 +3,10 @@ package server
 import (
 	"context"
 	"math/rand/v2"
-	"net/http"
-	"strconv"
 	"sync"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"patag/app/tag/catalogue"
 	"patag/app/tag/decision"
@@ -32,60 +32,62 @@ type adWork struct {
 var adWorks = sync.Pool{New: func() any { return &adWork{out: make([]byte, 0, 4096), base: make([]byte, 0, 128)} }}
 
 // ad answers GET /v1/ad.
-func (s *Server) ad(w http.ResponseWriter, r *http.Request, shed bool) {
+func (s *Server) ad(ctx *fasthttp.RequestCtx, shed bool) {
 	begin := time.Now()
 	st := s.state.Load()
 	if st == nil {
 		s.o.Metrics.ad(adUnready, begin)
-		fail(w, http.StatusServiceUnavailable, "no catalogue has been loaded yet; try again in a few seconds")
+		fail(ctx, fasthttp.StatusServiceUnavailable, "no catalogue has been loaded yet; try again in a few seconds")
 		return
 	}
 	k := adWorks.Get().(*adWork)
 	defer adWorks.Put(k)
-	if err := k.req.Parse(r.URL.RawQuery); err != nil {
+	// A copy: an auction may outlast its request's buffer.
+	if err := k.req.Parse(string(ctx.URI().QueryString())); err != nil {
 		s.o.Metrics.ad(adBad, begin)
-		fail(w, http.StatusBadRequest, err.Error())
+		fail(ctx, fasthttp.StatusBadRequest, err.Error())
 		return
 	}
 	p := st.Snapshot.Placement(k.req.Placement)
 	if p == nil {
 		s.o.Metrics.ad(adUnknown, begin)
-		fail(w, http.StatusNotFound, "there is no such placement")
+		fail(ctx, fasthttp.StatusNotFound, "there is no such placement")
 		return
 	}
 	if k.req.Preview != "" {
-		s.preview(w, r, st, p, k)
+		s.preview(ctx, st, p, k)
 		return
 	}
-	if r.Method == http.MethodHead { // decides nothing and counts nothing
-		adHeader(w.Header(), k.req.HTML)
+	if ctx.IsHead() { // decides nothing and counts nothing
+		adHeader(&ctx.Response.Header, k.req.HTML)
 		return
 	}
-	s.prepare(k, r, st, p, begin)
+	s.prepare(k, ctx, st, p, begin)
 	s.o.Metrics.asked(&k.visitor, &k.privacy)
-	d, ok := s.decideOrShed(r.Context(), st, k, begin, shed)
+	d, ok := s.decideOrShed(st, k, begin, shed)
 	if !ok {
-		s.refuse(w)
+		s.refuse(ctx)
 		return
 	}
 	k.out = k.out[:0]
 	if k.req.HTML {
-		s.writeHTML(w, k, &d)
+		s.writeHTML(ctx, k, &d)
 	} else {
 		k.out = append(s.answer(k.out, k, &d), '\n')
-		writeJSON(w, k.out)
+		writeJSON(ctx, k.out)
 	}
 	s.o.Metrics.done(&d, begin)
 }
 
 // prepare fills in what a decision depends on.
-func (s *Server) prepare(k *adWork, r *http.Request, st *State, p *inventory.Placement, now time.Time) {
-	s.visit(r, k)
+func (s *Server) prepare(k *adWork, ctx *fasthttp.RequestCtx, st *State, p *inventory.Placement, now time.Time) {
+	s.visit(ctx, k)
 	k.dec.Placement, k.dec.Now, k.dec.Seed = p, now.Unix(), rand.Uint64()
 	k.dec.Page, k.dec.PageView, k.dec.Excluded = k.req.Page, k.req.PageView, nil
 	k.dec.Visitor.Insecure = k.req.Insecure
 	if k.dec.Page == "" {
-		k.dec.Page, k.dec.Visitor.Insecure = request.Page(r.Referer()), request.Insecure(r.Referer())
+		from := string(ctx.Referer())
+		k.dec.Page, k.dec.Visitor.Insecure = request.Page(from), request.Insecure(from)
 	}
 	k.dec.Categories, k.dec.Keywords = k.req.Categories(), k.req.Keywords()
 	k.kv = k.kv[:0]
@@ -95,11 +97,11 @@ func (s *Server) prepare(k *adWork, r *http.Request, st *State, p *inventory.Pla
 		}
 	}
 	k.dec.KeyValues = k.kv
-	k.base = s.appendBase(k.base[:0], r)
+	k.base = s.appendBase(k.base[:0], ctx)
 }
 
 // decideOrShed decides and counts; when there is too much to do, it takes the house ad.
-func (s *Server) decideOrShed(ctx context.Context, st *State, k *adWork, now time.Time, shed bool) (decision.Decision, bool) {
+func (s *Server) decideOrShed(st *State, k *adWork, now time.Time, shed bool) (decision.Decision, bool) {
 	p := k.dec.Placement
 	if shed {
 		d, ok := s.shedding(st, p, now)
@@ -109,6 +111,7 @@ func (s *Server) decideOrShed(ctx context.Context, st *State, k *adWork, now tim
 		}
 		return d, ok
 	}
+	ctx := context.Background() // not the request's: that one is used again when it has been answered
 	if s.o.Auctions != nil && hasAuction(p) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.o.Deadline)
@@ -150,31 +153,33 @@ func auctions(steps []inventory.Step) bool {
 }
 
 // adHeader sets the headers of an answer.
-func adHeader(h http.Header, html bool) {
-	h["Cache-Control"], h["X-Content-Type-Options"] = noStore, noSniff
+func adHeader(h *fasthttp.ResponseHeader, html bool) {
+	set(h, cacheControl, noStore)
+	set(h, contentTypeOpts, noSniff)
 	if html {
-		h["Content-Type"], h["Content-Security-Policy"], h["X-Robots-Tag"], h["Referrer-Policy"] = htmlType, sandboxed, noIndex, strictRefer
+		h.SetContentType(htmlType)
+		set(h, securityPolicy, sandboxed)
+		set(h, robotsTag, noIndex)
+		set(h, referrerPolicy, strictRefer)
 		return
 	}
 	cors(h)
-	h["Content-Type"] = jsonType
+	h.SetContentType(jsonType)
 }
 
-func writeJSON(w http.ResponseWriter, b []byte) {
-	h := w.Header()
-	adHeader(h, false)
-	h["Content-Length"] = []string{strconv.Itoa(len(b))}
-	w.Write(b)
+func writeJSON(ctx *fasthttp.RequestCtx, b []byte) {
+	adHeader(&ctx.Response.Header, false)
+	ctx.SetBody(b)
 }
 
 // writeHTML writes the server's fill as a document of its own, for frames without a script around them: it counts its impression
 // itself. It is sandboxed by its own header, because it is advertisers' markup on our origin.
-func (s *Server) writeHTML(w http.ResponseWriter, k *adWork, d *decision.Decision) {
-	h := w.Header()
+func (s *Server) writeHTML(ctx *fasthttp.RequestCtx, k *adWork, d *decision.Decision) {
+	h := &ctx.Response.Header
 	adHeader(h, true)
 	if !d.Filled {
 		h.Set("X-No-Fill", d.NoFill.String())
-		w.WriteHeader(http.StatusNoContent)
+		ctx.SetStatusCode(fasthttp.StatusNoContent)
 		return
 	}
 	s.fill(k, d)
@@ -198,6 +203,5 @@ func (s *Server) writeHTML(w http.ResponseWriter, k *adWork, d *decision.Decisio
 	b = k.appendURL(b, pathImpression, k.impression)
 	b = append(b, `">`...)
 	k.out = b
-	h["Content-Length"] = []string{strconv.Itoa(len(b))}
-	w.Write(b)
+	ctx.SetBody(b)
 }

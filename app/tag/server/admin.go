@@ -1,12 +1,16 @@
 package server
 
 import (
+	"io"
+	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/valyala/fasthttp"
 
 	"patag/app/tag/token"
 )
@@ -16,10 +20,10 @@ import (
 func (s *Server) Admin(gather prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", s.healthz)
+	mux.Handle("GET /readyz", Adapt(s.healthz))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gather, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /debug/explain", s.explain)
-	mux.HandleFunc("GET /debug/preview", s.previewLink)
+	mux.Handle("GET /debug/explain", Adapt(s.explain))
+	mux.Handle("GET /debug/preview", Adapt(s.previewLink))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -29,52 +33,89 @@ func (s *Server) Admin(gather prometheus.Gatherer) http.Handler {
 }
 
 // explain decides as /v1/ad would, with the same parameters and country= and device=, counts nothing and says why.
-func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
+func (s *Server) explain(ctx *fasthttp.RequestCtx) {
 	st := s.state.Load()
 	if st == nil {
-		fail(w, http.StatusServiceUnavailable, "no catalogue has been loaded yet")
+		fail(ctx, fasthttp.StatusServiceUnavailable, "no catalogue has been loaded yet")
 		return
 	}
 	var k adWork
-	if err := k.req.Parse(r.URL.RawQuery); err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
+	if err := k.req.Parse(string(ctx.URI().QueryString())); err != nil {
+		fail(ctx, fasthttp.StatusBadRequest, err.Error())
 		return
 	}
 	p := st.Snapshot.Placement(k.req.Placement)
 	if p == nil {
-		fail(w, http.StatusNotFound, "there is no such placement")
+		fail(ctx, fasthttp.StatusNotFound, "there is no such placement")
 		return
 	}
-	s.prepare(&k, r, st, p, time.Now())
+	s.prepare(&k, ctx, st, p, time.Now())
 	override(&k.visitor, &k.req)
 	k.dec.Country, k.dec.Region, k.dec.Device = k.visitor.Country, k.visitor.Region, k.visitor.Device
-	seen, _ := s.look(r, st, &k)
-	writeExplanation(w, &seen)
+	seen, _ := s.look(st, &k)
+	writeExplanation(ctx, &seen)
 }
 
 // previewLink signs a link: placement=, and lineItem= or creative=, and expires= (default 24h).
-func (s *Server) previewLink(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
+func (s *Server) previewLink(ctx *fasthttp.RequestCtx) {
+	query := ctx.QueryArgs()
+	q := func(name string) string { return string(query.Peek(name)) }
 	lasts := 24 * time.Hour
-	if v := q.Get("expires"); v != "" {
+	if v := q("expires"); v != "" {
 		d, err := time.ParseDuration(v)
 		if err != nil {
-			fail(w, http.StatusBadRequest, "expires: write it as 24h or 30m")
+			fail(ctx, fasthttp.StatusBadRequest, "expires: write it as 24h or 30m")
 			return
 		}
 		lasts = d
 	}
-	p := token.Preview{Placement: q.Get("placement"), LineItem: q.Get("lineItem"), Creative: q.Get("creative"), Until: time.Now().Add(lasts)}
+	p := token.Preview{Placement: q("placement"), LineItem: q("lineItem"), Creative: q("creative"), Until: time.Now().Add(lasts)}
 	if err := CheckPreview(&p, lasts); err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
+		fail(ctx, fasthttp.StatusBadRequest, err.Error())
 		return
 	}
 	if st := s.state.Load(); st == nil || st.Snapshot.Placement(p.Placement) == nil {
-		fail(w, http.StatusNotFound, "there is no such placement")
+		fail(ctx, fasthttp.StatusNotFound, "there is no such placement")
 		return
 	}
 	// Relative to the traffic port unless a public URL is configured.
 	body := appendText([]byte(`{"url":"`), PreviewURL(s.o.PublicURL, s.o.Keys, &p))
-	w.Header()["Content-Type"] = jsonType
-	w.Write(append(body, "\"}\n"...))
+	ctx.Response.Header.SetContentType(jsonType)
+	ctx.SetBody(append(body, "\"}\n"...))
+}
+
+// Adapt serves a handler of the traffic port by net/http: on the second port, which is net/http's for the sake of metrics and profiles.
+func Adapt(h fasthttp.RequestHandler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var req fasthttp.Request
+		req.Header.SetMethod(r.Method)
+		req.SetRequestURI(r.RequestURI)
+		req.Header.SetHost(r.Host)
+		for k, vs := range r.Header {
+			for _, v := range vs {
+				req.Header.Add(k, v)
+			}
+		}
+		if r.Body != nil {
+			body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			req.SetBody(body)
+		}
+		var ctx fasthttp.RequestCtx
+		from, _ := netip.ParseAddrPort(r.RemoteAddr) // else the zero address
+		ctx.Init(&req, net.TCPAddrFromAddrPort(from), nil)
+		h(&ctx)
+		for k, v := range ctx.Response.Header.All() {
+			if string(k) != "Date" { // net/http's own
+				w.Header().Add(string(k), string(v))
+			}
+		}
+		w.WriteHeader(ctx.Response.StatusCode())
+		if r.Method != http.MethodHead {
+			w.Write(ctx.Response.Body())
+		}
+	})
 }

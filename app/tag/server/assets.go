@@ -6,9 +6,8 @@ import (
 	"crypto/sha256"
 	_ "embed" // web/
 	"encoding/hex"
-	"net/http"
-	"strings"
 
+	"github.com/valyala/fasthttp"
 	"sigs.k8s.io/yaml"
 )
 
@@ -48,7 +47,7 @@ func newLoader() *loader {
 	}
 	l := &loader{framePath: "/tag/frame-" + hashOf(frameSource) + ".html"}
 	l.frame = newAsset(frameSource, header("text/html; charset=utf-8", forever))
-	l.frame.header["Content-Security-Policy"] = sandboxed[0] // advertisers' markup on our origin, also when visited by itself
+	l.frame.header["Content-Security-Policy"] = string(sandboxed) // advertisers' markup on our origin, also when visited by itself
 	l.frame.header["X-Robots-Tag"] = "noindex"
 	script := squeeze(bytes.Replace(loaderSource, []byte("FRAME_PATH"), []byte(l.framePath), 1))
 	l.immutablePath = "/tag/v1-" + hashOf(script) + ".js"
@@ -97,24 +96,24 @@ func newAsset(plain []byte, header map[string]string) *asset {
 	return &asset{plain: plain, zipped: z.Bytes(), etag: `"` + hex.EncodeToString(sum[:8]) + `"`, header: header}
 }
 
-func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
+func (a *asset) serve(ctx *fasthttp.RequestCtx) {
+	h := &ctx.Response.Header
 	for k, v := range a.header {
 		h.Set(k, v)
 	}
 	h.Set("ETag", a.etag)
 	h.Set("Vary", "Accept-Encoding")
-	h["X-Content-Type-Options"] = noSniff
-	if r.Header.Get("If-None-Match") == a.etag {
-		w.WriteHeader(http.StatusNotModified)
+	set(h, contentTypeOpts, noSniff)
+	if string(ctx.Request.Header.Peek("If-None-Match")) == a.etag {
+		ctx.SetStatusCode(fasthttp.StatusNotModified)
 		return
 	}
-	if len(a.zipped) > 0 && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	if len(a.zipped) > 0 && bytes.Contains(ctx.Request.Header.Peek("Accept-Encoding"), []byte("gzip")) {
 		h.Set("Content-Encoding", "gzip")
-		w.Write(a.zipped)
+		ctx.Response.SetBodyRaw(a.zipped)
 		return
 	}
-	w.Write(a.plain)
+	ctx.Response.SetBodyRaw(a.plain)
 }
 
 //go:embed openapi.yaml

@@ -1,12 +1,13 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
-	"strings"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"patag/app/tag/events"
 	"patag/app/tag/events/journal"
@@ -24,34 +25,34 @@ var eventKinds = map[string]events.Kind{
 }
 
 // event answers /v1/event/…: when it says yes, the event is on disk. HEAD checks the token and counts nothing.
-func (s *Server) event(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
+func (s *Server) event(ctx *fasthttp.RequestCtx) {
+	h := &ctx.Response.Header
 	cors(h)
-	h["Cache-Control"] = noStore
-	kind, ok := eventKinds[r.URL.Path[len(pathEvent):]]
+	set(h, cacheControl, noStore)
+	kind, ok := eventKinds[string(ctx.Path()[len(pathEvent):])]
 	if !ok {
 		s.o.Metrics.rejected("not_found")
-		fail(w, http.StatusNotFound, "there is no such event; use impression, viewable, attempt, passback or error")
+		fail(ctx, fasthttp.StatusNotFound, "there is no such event; use impression, viewable, attempt, passback or error")
 		return
 	}
-	c, err := s.parse(kind, tokenOf(r))
+	c, err := s.parse(kind, tokenOf(ctx))
 	if err != nil {
-		fail(w, tokenStatus(err), err.Error())
+		fail(ctx, tokenStatus(err), err.Error())
 		return
 	}
-	if r.Method != http.MethodHead {
-		if err := s.count(r.Context(), kind, &c, s.isInvalid(r)); err != nil {
+	if !ctx.IsHead() {
+		if err := s.count(kind, &c, s.isInvalid(ctx)); err != nil {
 			h.Set("Retry-After", "1")
-			fail(w, http.StatusServiceUnavailable, "the event could not be recorded; try again")
+			fail(ctx, fasthttp.StatusServiceUnavailable, "the event could not be recorded; try again")
 			return
 		}
 	}
-	if r.Method == http.MethodPost {
-		w.WriteHeader(http.StatusNoContent)
+	if ctx.IsPost() {
+		ctx.SetStatusCode(fasthttp.StatusNoContent)
 		return
 	}
-	h["Content-Type"] = gifType
-	w.Write(pixel)
+	h.SetContentType(gifType)
+	ctx.SetBody(pixel)
 }
 
 // parse verifies a token for a kind of event. Attempts and passbacks are a tag's only.
@@ -66,8 +67,11 @@ func (s *Server) parse(kind events.Kind, text string) (token.Claims, error) {
 	return c, err
 }
 
+// maxWait is for how long an event waits to be safe; a disk that hangs longer has none to acknowledge.
+const maxWait = 5 * time.Second
+
 // count records an event and returns when it is safe. One that was acknowledged before is acknowledged again.
-func (s *Server) count(ctx context.Context, kind events.Kind, c *token.Claims, bot bool) error {
+func (s *Server) count(kind events.Kind, c *token.Claims, bot bool) error {
 	if s.seen.Has(c.ID, kind, c.Source) {
 		s.o.Metrics.event(kind, "duplicate")
 		return nil
@@ -77,6 +81,8 @@ func (s *Server) count(ctx context.Context, kind events.Kind, c *token.Claims, b
 		CPMMicros: c.CPMMicros, Currency: c.Currency, Placement: c.Placement, Item: c.Item, Creative: c.Creative,
 		Source: c.Source, Arm: c.Arm,
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), maxWait)
+	defer cancel()
 	// A fresh buffer: the journal may hold it beyond a request that gives up.
 	if err := s.o.Journal.Append(ctx, e.Append(make([]byte, 0, 192))); err != nil {
 		s.o.Metrics.event(kind, "dropped")
@@ -116,34 +122,34 @@ func (s *Server) shown(c *token.Claims, now int64) {
 // click counts a click and sends the browser to the creative's landing page, and nowhere else: the page comes from the catalogue or
 // from what we signed for a bid, never from the URL. A click that cannot be counted is still followed. Bids and tags whose markup
 // has links of its own use it to count only, and get an empty answer.
-func (s *Server) click(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
+func (s *Server) click(ctx *fasthttp.RequestCtx) {
+	h := &ctx.Response.Header
 	cors(h)
-	h["Cache-Control"] = noStore
-	c, err := s.o.Keys.Parse(tokenOf(r), time.Now(), TokenAge(events.Click))
+	set(h, cacheControl, noStore)
+	c, err := s.o.Keys.Parse(tokenOf(ctx), time.Now(), TokenAge(events.Click))
 	if err != nil && !errors.Is(err, token.ErrExpired) {
 		s.o.Metrics.event(events.Click, tokenOutcome(err))
-		fail(w, tokenStatus(err), err.Error())
+		fail(ctx, tokenStatus(err), err.Error())
 		return
 	}
 	landing, ok := s.landing(&c)
 	switch {
 	case !ok:
 		s.o.Metrics.event(events.Click, "gone")
-		fail(w, http.StatusGone, "this ad is no longer shown")
+		fail(ctx, fasthttp.StatusGone, "this ad is no longer shown")
 		return
 	case err != nil:
 		s.o.Metrics.event(events.Click, "expired")
-	case r.Method != http.MethodHead:
-		s.count(r.Context(), events.Click, &c, s.isInvalid(r)) // a failure is counted in metrics
+	case !ctx.IsHead():
+		s.count(events.Click, &c, s.isInvalid(ctx)) // a failure is counted in metrics
 	}
 	if landing == "" {
-		w.WriteHeader(http.StatusNoContent)
+		ctx.SetStatusCode(fasthttp.StatusNoContent)
 		return
 	}
-	h["Referrer-Policy"] = strictRefer
+	set(h, referrerPolicy, strictRefer)
 	h.Set("Location", landing)
-	w.WriteHeader(http.StatusFound)
+	ctx.SetStatusCode(fasthttp.StatusFound)
 }
 
 // landing is where a click leads; "" for nowhere.
@@ -166,13 +172,13 @@ func (s *Server) landing(c *token.Claims) (string, bool) {
 }
 
 // tokenOf finds t= in the query: tokens need no unescaping, and what does is no token.
-func tokenOf(r *http.Request) string {
-	q := r.URL.RawQuery
-	for q != "" {
-		var pair string
-		pair, q, _ = strings.Cut(q, "&")
-		if v, ok := strings.CutPrefix(pair, "t="); ok {
-			return v
+func tokenOf(ctx *fasthttp.RequestCtx) string {
+	q := ctx.URI().QueryString()
+	for len(q) > 0 {
+		var pair []byte
+		pair, q, _ = bytes.Cut(q, []byte("&"))
+		if v, ok := bytes.CutPrefix(pair, []byte("t=")); ok {
+			return string(v)
 		}
 	}
 	return ""
@@ -181,11 +187,11 @@ func tokenOf(r *http.Request) string {
 func tokenStatus(err error) int {
 	switch {
 	case errors.Is(err, token.ErrForged):
-		return http.StatusForbidden
+		return fasthttp.StatusForbidden
 	case errors.Is(err, token.ErrExpired):
-		return http.StatusGone
+		return fasthttp.StatusGone
 	}
-	return http.StatusBadRequest
+	return fasthttp.StatusBadRequest
 }
 
 func tokenOutcome(err error) string {
@@ -207,23 +213,21 @@ func dropReason(err error) string {
 		return "journal_busy"
 	case errors.Is(err, journal.ErrClosed):
 		return "stopping"
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return "client_gone"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "slow_disk"
 	}
 	return "disk"
 }
 
 // fail answers with one line of JSON.
-func fail(w http.ResponseWriter, status int, message string) {
-	h := w.Header()
-	cors(h)
-	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = jsonType, noStore, noSniff
-	w.WriteHeader(status)
+func fail(ctx *fasthttp.RequestCtx, status int, message string) {
+	adHeader(&ctx.Response.Header, false)
+	ctx.SetStatusCode(status)
 	body, err := json.Marshal(struct {
 		Error string `json:"error"`
 	}{message})
 	if err != nil {
 		body = []byte(`{"error":"unknown"}`)
 	}
-	w.Write(append(body, '\n'))
+	ctx.SetBody(append(body, '\n'))
 }

@@ -3,8 +3,9 @@ package server
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"sync"
+
+	"github.com/valyala/fasthttp"
 
 	"patag/app/tag/events"
 	"patag/app/tag/token"
@@ -21,8 +22,8 @@ type eventResult struct {
 
 // eventBatch answers POST /v1/event: several events at once, as a page sends them when it is left. They are written to the journal
 // side by side, so that they share a sync.
-func (s *Server) eventBatch(w http.ResponseWriter, r *http.Request) {
-	data, ok := s.body(w, r)
+func (s *Server) eventBatch(ctx *fasthttp.RequestCtx) {
+	data, ok := s.body(ctx)
 	if !ok {
 		return
 	}
@@ -33,14 +34,14 @@ func (s *Server) eventBatch(w http.ResponseWriter, r *http.Request) {
 		} `json:"events"`
 	}
 	if err := json.Unmarshal(data, &in); err != nil {
-		fail(w, http.StatusBadRequest, `the body must be {"events":[{"kind":"impression","token":"…"}]}`)
+		fail(ctx, fasthttp.StatusBadRequest, `the body must be {"events":[{"kind":"impression","token":"…"}]}`)
 		return
 	}
 	if n := len(in.Events); n == 0 || n > maxEvents {
-		fail(w, http.StatusBadRequest, fmt.Sprintf("events: 1 to %d are taken, not %d", maxEvents, n))
+		fail(ctx, fasthttp.StatusBadRequest, fmt.Sprintf("events: 1 to %d are taken, not %d", maxEvents, n))
 		return
 	}
-	invalid := s.isInvalid(r)
+	invalid := s.isInvalid(ctx)
 	out := struct {
 		Results []eventResult `json:"results"`
 	}{make([]eventResult, len(in.Events))}
@@ -56,19 +57,19 @@ func (s *Server) eventBatch(w http.ResponseWriter, r *http.Request) {
 			out.Results[i] = eventResult{"refused", tokenOutcome(err)}
 			continue
 		}
-		wg.Go(func() { out.Results[i] = s.countOne(r, kind, &c, invalid) })
+		wg.Go(func() { out.Results[i] = s.countOne(kind, &c, invalid) })
 	}
 	wg.Wait()
 	body, err := json.Marshal(out)
 	if err != nil {
-		fail(w, http.StatusInternalServerError, "the answer could not be written")
+		fail(ctx, fasthttp.StatusInternalServerError, "the answer could not be written")
 		return
 	}
-	writeJSON(w, append(body, '\n'))
+	writeJSON(ctx, append(body, '\n'))
 }
 
-func (s *Server) countOne(r *http.Request, kind events.Kind, c *token.Claims, invalid bool) eventResult {
-	if err := s.count(r.Context(), kind, c, invalid); err != nil {
+func (s *Server) countOne(kind events.Kind, c *token.Claims, invalid bool) eventResult {
+	if err := s.count(kind, c, invalid); err != nil {
 		return eventResult{"failed", dropReason(err)}
 	}
 	return eventResult{Status: "recorded"}

@@ -75,11 +75,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}
 	}
 	drops := vec("tag_events_dropped_total", "Events that could not be put on disk and were refused, by reason.", "reason")
-	for _, r := range []string{"journal_full", "journal_busy", "stopping", "client_gone", "disk"} {
+	for _, r := range []string{"journal_full", "journal_busy", "stopping", "slow_disk", "disk"} {
 		m.drops[r] = drops.WithLabelValues(r)
 	}
 	rej := vec("tag_rejected_total", "Requests refused before any work, by reason; overload_house are ads that were house ads for lack of time.", "reason")
-	for _, r := range []string{"overload", "overload_house", "url_too_long", "body_too_large", "body_unreadable", "media_type", "not_found", "method"} {
+	for _, r := range []string{"overload", "overload_house", "url_too_long", "body_too_large", "header_too_large", "malformed", "slow", "media_type", "not_found", "method", "fault"} {
 		m.rejecteds[r] = rej.WithLabelValues(r)
 	}
 	invalid := vec("tag_invalid_requests_total", "Ad requests that are known to be invalid traffic, by reason; they are answered and counted apart.", "reason")

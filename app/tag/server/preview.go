@@ -1,14 +1,16 @@
 package server
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
-	"net/http"
 	"net/url"
-	"strings"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"patag/app/tag/decision"
 	"patag/app/tag/inventory"
@@ -30,44 +32,46 @@ type explanation struct {
 }
 
 // look decides without taking anything. Demand sources are not asked: they would count a bid request, and their notices cost.
-func (s *Server) look(r *http.Request, st *State, k *adWork) (explanation, decision.Decision) {
+func (s *Server) look(st *State, k *adWork) (explanation, decision.Decision) {
 	e := explanation{Version: st.Snapshot.Version, Trace: &decision.Trace{}}
 	engine := decision.Engine{Frequency: s.o.Frequency, Delivery: lookOnly{st.Delivery}}
-	return e, engine.Decide(r.Context(), &k.dec, e.Trace)
+	return e, engine.Decide(context.Background(), &k.dec, e.Trace)
 }
 
 // preview answers /v1/ad with a preview token: a page for people, JSON for programs, and with format=html the ad alone.
-func (s *Server) preview(w http.ResponseWriter, r *http.Request, st *State, p *inventory.Placement, k *adWork) {
+func (s *Server) preview(ctx *fasthttp.RequestCtx, st *State, p *inventory.Placement, k *adWork) {
 	allowed, err := s.o.Keys.ParsePreview(k.req.Preview, time.Now())
 	if err == nil && allowed.Placement != p.ID {
 		err = token.ErrForged
 	}
 	if err != nil {
-		fail(w, tokenStatus(err), "preview: "+err.Error())
+		fail(ctx, tokenStatus(err), "preview: "+err.Error())
 		return
 	}
-	s.prepare(k, r, st, p, time.Now())
+	s.prepare(k, ctx, st, p, time.Now())
 	override(&k.visitor, &k.req) // trying out is what previews are for
 	k.dec.Country, k.dec.Region, k.dec.Device = k.visitor.Country, k.visitor.Region, k.visitor.Device
-	seen, d := s.look(r, st, k)
+	seen, d := s.look(st, k)
 	creative, err := shownBy(st, &allowed, &d)
 	if err != nil {
-		fail(w, http.StatusNotFound, "preview: "+err.Error())
+		fail(ctx, fasthttp.StatusNotFound, "preview: "+err.Error())
 		return
 	}
 	if allowed.LineItem != "" || allowed.Creative != "" {
 		seen.Forced = creative.ID
 	}
-	h := w.Header()
-	h["Cache-Control"], h["X-Robots-Tag"], h["X-Content-Type-Options"] = noStore, noIndex, noSniff
-	h.Set("Referrer-Policy", "no-referrer") // the token is in the URL
+	h := &ctx.Response.Header
+	set(h, cacheControl, noStore)
+	set(h, robotsTag, noIndex)
+	set(h, contentTypeOpts, noSniff)
+	set(h, referrerPolicy, []byte("no-referrer")) // the token is in the URL
 	switch {
 	case k.req.HTML:
-		writePreviewAd(w, creative)
-	case strings.Contains(r.Header.Get("Accept"), "text/html"):
-		s.writePreviewPage(w, &allowed, &seen, creative)
+		writePreviewAd(ctx, creative)
+	case bytes.Contains(ctx.Request.Header.Peek("Accept"), []byte("text/html")):
+		s.writePreviewPage(ctx, &allowed, &seen, creative)
 	default:
-		writeExplanation(w, &seen)
+		writeExplanation(ctx, &seen)
 	}
 }
 
@@ -107,31 +111,31 @@ func creativeOf(w *inventory.Waterfall, item string) *inventory.Creative {
 }
 
 // writePreviewAd writes a creative as a document in which nothing counts: clicks go to the landing page straight away.
-func writePreviewAd(w http.ResponseWriter, c *inventory.Creative) {
-	h := w.Header()
-	h["Content-Type"], h["Content-Security-Policy"] = htmlType, sandboxed
+func writePreviewAd(ctx *fasthttp.RequestCtx, c *inventory.Creative) {
+	ctx.Response.Header.SetContentType(htmlType)
+	set(&ctx.Response.Header, securityPolicy, sandboxed)
 	if c == nil {
-		w.WriteHeader(http.StatusNoContent)
+		ctx.SetStatusCode(fasthttp.StatusNoContent)
 		return
 	}
 	landing := template.HTMLEscapeString(c.Landing)
 	for i, part := range c.Markup {
 		if i > 0 {
-			w.Write([]byte(landing))
+			ctx.WriteString(landing)
 		}
-		w.Write(part)
+		ctx.Write(part)
 	}
 }
 
-func writeExplanation(w http.ResponseWriter, e *explanation) {
+func writeExplanation(ctx *fasthttp.RequestCtx, e *explanation) {
 	body, err := json.MarshalIndent(e, "", "  ")
 	if err != nil {
-		fail(w, http.StatusInternalServerError, "the explanation could not be written")
+		fail(ctx, fasthttp.StatusInternalServerError, "the explanation could not be written")
 		return
 	}
-	cors(w.Header())
-	w.Header()["Content-Type"] = jsonType
-	w.Write(append(body, '\n'))
+	cors(&ctx.Response.Header)
+	ctx.Response.Header.SetContentType(jsonType)
+	ctx.SetBody(append(body, '\n'))
 }
 
 // previewPage is for people: what shows, and step by step why each candidate fell out.
@@ -148,10 +152,9 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}tr.filled{background:#e6
 {{range .Seen.Attempts}}<tr class="{{if eq .Outcome "filled"}}filled{{else if .NotReached}}late{{end}}"><td>{{.Step}}</td><td>{{.Kind}}{{with .Tier}} ({{.}}){{end}}</td><td>{{.LineItem}}{{.Source}}</td><td class="n">{{.CPMMicros}}</td><td class="n">{{if .FloorMicros}}{{.FloorMicros}}{{end}}</td><td>{{.Outcome}}{{if .NotReached}}, not reached{{end}}</td></tr>
 {{end}}</table></body></html>`))
 
-func (s *Server) writePreviewPage(w http.ResponseWriter, p *token.Preview, seen *explanation, c *inventory.Creative) {
-	h := w.Header()
-	h["Content-Type"] = htmlType
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+func (s *Server) writePreviewPage(ctx *fasthttp.RequestCtx, p *token.Preview, seen *explanation, c *inventory.Creative) {
+	ctx.Response.Header.SetContentType(htmlType)
+	ctx.Response.Header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	data := struct {
 		Seen          *explanation
 		Frame, Until  string
@@ -164,7 +167,7 @@ func (s *Server) writePreviewPage(w http.ResponseWriter, p *token.Preview, seen 
 			data.Width, data.Height = c.Size.Width, c.Size.Height
 		}
 	}
-	if err := previewPage.Execute(w, data); err != nil {
+	if err := previewPage.Execute(ctx, data); err != nil {
 		s.o.Logger.Debug("a preview was not written whole", "err", err)
 	}
 }

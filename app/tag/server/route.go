@@ -1,49 +1,58 @@
 package server
 
 import (
-	"net/http"
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // route is a path of the traffic port. Handlers are told whether there is too much to do.
 type route struct {
 	// methods are those allowed, as in the header Allow; HEAD is GET without a body and, here, without anything being counted.
 	methods []string
-	body    int64 // limit in bytes
-	serve   func(w http.ResponseWriter, r *http.Request, shed bool)
+	serve   func(ctx *fasthttp.RequestCtx, shed bool)
 }
 
-// Limits of a request. Go's server adds 4 KiB of slack to the header limit. Consent strings are long: hence those of URLs.
+// Limits of a request. Consent strings are long: hence those of URLs.
 const (
 	maxURL    = 8 << 10
-	maxHeader = 16 << 10
-	maxBody   = 4 << 10
-	maxBatch  = 64 << 10
+	maxHeader = 20 << 10
+	maxBody   = 64 << 10
 )
 
 const (
-	get  = http.MethodGet
-	head = http.MethodHead
-	post = http.MethodPost
+	get  = fasthttp.MethodGet
+	head = fasthttp.MethodHead
+	post = fasthttp.MethodPost
 )
 
-func (s *Server) routes() map[string]*route {
-	plain := func(fn http.HandlerFunc) func(http.ResponseWriter, *http.Request, bool) {
-		return func(w http.ResponseWriter, r *http.Request, shed bool) {
-			if shed {
-				s.refuse(w)
-				return
-			}
-			fn(w, r)
+// plain is a handler that has nothing cheaper to answer when there is too much to do.
+func (s *Server) plain(fn fasthttp.RequestHandler) func(*fasthttp.RequestCtx, bool) {
+	return func(ctx *fasthttp.RequestCtx, shed bool) {
+		if shed {
+			s.refuse(ctx)
+			return
 		}
+		fn(ctx)
 	}
-	static := func(fn http.HandlerFunc) *route { return &route{methods: []string{get, head}, serve: plain(fn)} }
+}
+
+func (s *Server) routes() map[string]*route {
+	static := func(fn fasthttp.RequestHandler) *route {
+		return &route{methods: []string{get, head}, serve: s.plain(fn)}
+	}
 	return map[string]*route{
 		"/v1/ad":               {methods: []string{get, head}, serve: s.ad},
-		"/v1/ads":              {methods: []string{post}, body: maxBatch, serve: s.ads},
-		"/v1/event":            {methods: []string{post}, body: maxBatch, serve: plain(s.eventBatch)},
-		"/v1/click":            {methods: []string{get, head}, serve: plain(s.click)},
+		"/v1/ads":              {methods: []string{post}, serve: s.ads},
+		"/v1/event":            {methods: []string{post}, serve: s.plain(s.eventBatch)},
+		"/v1/click":            {methods: []string{get, head}, serve: s.plain(s.click)},
 		"/tag/v1.js":           static(s.loader.short.serve),
 		s.loader.immutablePath: static(s.loader.immutable.serve),
 		s.loader.framePath:     static(s.loader.frame.serve),
@@ -54,91 +63,123 @@ func (s *Server) routes() map[string]*route {
 	}
 }
 
-// Handler is the traffic port. A map and a prefix instead of a mux: the way to an ad is one look-up without allocations, and what is
-// not found or not allowed is said in JSON.
-func (s *Server) Handler() http.Handler {
+// Handler is the traffic port. What is not found or not allowed is said in JSON.
+func (s *Server) Handler() fasthttp.RequestHandler {
 	routes := s.routes()
-	event := &route{methods: []string{get, head, post}, body: maxBody, serve: func(w http.ResponseWriter, r *http.Request, shed bool) {
-		if shed {
-			s.refuse(w)
+	event := &route{methods: []string{get, head, post}, serve: s.plain(s.event)}
+	return func(ctx *fasthttp.RequestCtx) {
+		defer s.recover(ctx)
+		path := ctx.Path()
+		if string(path) == "/healthz" { // never shed: an overloaded server that is taken out makes the others overloaded
+			s.healthz(ctx)
 			return
 		}
-		s.event(w, r)
-	}}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		path := r.URL.Path
-		if path == "/healthz" { // never shed: an overloaded server that is taken out makes the others overloaded
-			s.healthz(w, r)
-			return
-		}
-		if len(r.RequestURI) > maxURL {
+		if len(ctx.RequestURI()) > maxURL {
 			s.o.Metrics.rejected("url_too_long")
-			fail(w, http.StatusRequestURITooLong, "the URL is longer than 8192 bytes")
+			fail(ctx, fasthttp.StatusRequestURITooLong, "the URL is longer than 8192 bytes")
 			return
 		}
-		at := routes[path]
-		if at == nil && strings.HasPrefix(path, pathEvent) {
+		at := routes[string(path)]
+		if at == nil && bytes.HasPrefix(path, []byte(pathEvent)) {
 			at = event
 		}
 		if at == nil {
 			s.o.Metrics.rejected("not_found")
-			fail(w, http.StatusNotFound, "there is nothing here; /openapi.json says what there is")
+			fail(ctx, fasthttp.StatusNotFound, "there is nothing here; /openapi.json says what there is")
 			return
 		}
-		if !at.allows(w, r) {
-			if r.Method != http.MethodOptions {
+		if !at.allows(ctx) {
+			if !ctx.IsOptions() {
 				s.o.Metrics.rejected("method")
 			}
 			return
 		}
-		if r.ContentLength != 0 {
-			r.Body = http.MaxBytesReader(w, r.Body, max(at.body, 1))
-		}
 		n := s.inFlight.Add(1)
 		defer s.inFlight.Add(-1)
-		if n > s.hardLimit() { // before a body is read: a slow one would hold its place for seconds
-			s.refuse(w)
+		if n > s.hardLimit() {
+			s.refuse(ctx)
 			return
 		}
-		at.serve(w, r, n > int64(s.o.MaxInFlight))
-	})
+		at.serve(ctx, n > int64(s.o.MaxInFlight))
+	}
+}
+
+// recover ends a request that met a fault of ours; the others must not end with it.
+func (s *Server) recover(ctx *fasthttp.RequestCtx) {
+	if fault := recover(); fault != nil {
+		s.o.Metrics.rejected("fault")
+		s.o.Logger.Error("a request met a fault of the tag server", "fault", fault, "path", string(ctx.Path()), "stack", string(debug.Stack()))
+		ctx.Response.Reset()
+		fail(ctx, fasthttp.StatusInternalServerError, "the tag server has a fault")
+	}
 }
 
 // allows answers what is not allowed, and preflights. Pages of any origin may ask, without credentials.
-func (at *route) allows(w http.ResponseWriter, r *http.Request) bool {
+func (at *route) allows(ctx *fasthttp.RequestCtx) bool {
+	method := ctx.Method()
 	for _, m := range at.methods {
-		if r.Method == m {
+		if string(method) == m {
 			return true
 		}
 	}
-	h := w.Header()
+	h := &ctx.Response.Header
 	allow := strings.Join(at.methods, ", ") + ", OPTIONS"
 	h.Set("Allow", allow)
-	if r.Method != http.MethodOptions {
-		fail(w, http.StatusMethodNotAllowed, "the method is not allowed here; use one of "+allow)
+	if !ctx.IsOptions() {
+		fail(ctx, fasthttp.StatusMethodNotAllowed, "the method is not allowed here; use one of "+allow)
 		return false
 	}
 	cors(h)
 	h.Set("Access-Control-Allow-Methods", allow)
 	h.Set("Access-Control-Allow-Headers", "Content-Type")
 	h.Set("Access-Control-Max-Age", "86400")
-	w.WriteHeader(http.StatusNoContent)
+	ctx.SetStatusCode(fasthttp.StatusNoContent)
 	return false
 }
 
 // refuse sheds a request for which there is no cheaper answer.
-func (s *Server) refuse(w http.ResponseWriter) {
+func (s *Server) refuse(ctx *fasthttp.RequestCtx) {
 	s.o.Metrics.rejected("overload")
-	w.Header().Set("Retry-After", "1")
-	fail(w, http.StatusServiceUnavailable, "too many requests are being served; try again in a second")
+	ctx.Response.Header.Set("Retry-After", "1")
+	fail(ctx, fasthttp.StatusServiceUnavailable, "too many requests are being served; try again in a second")
 }
 
 // HTTP wraps Handler in a server with limits on time and size. The idle timeout is above the 600 s that Google's load balancer
-// keeps idle connections, or it would meet closed ones.
-func (s *Server) HTTP(addr string) *http.Server {
-	return &http.Server{
-		Addr: addr, Handler: s.Handler(),
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 15 * time.Second,
-		IdleTimeout: 620 * time.Second, MaxHeaderBytes: maxHeader, ErrorLog: s.errorLog(),
+// keeps idle connections, or it would meet closed ones. A request waits on its own connection: their number bounds what is queued.
+func (s *Server) HTTP() *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler: s.Handler(), ErrorHandler: s.unreadable, Logger: printer{s.o.Logger},
+		ReadTimeout: 10 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: 620 * time.Second,
+		ReadBufferSize: maxHeader, MaxRequestBodySize: maxBody, Concurrency: int(2 * s.hardLimit()),
+		CloseOnShutdown: true, NoDefaultServerHeader: true, NoDefaultContentType: true,
+		DisablePreParseMultipartForm: true, SecureErrorLogMessage: true,
 	}
+}
+
+// unreadable answers what is no request, or one beyond the limits.
+func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	reason, status, message := "malformed", fasthttp.StatusBadRequest, "this is no HTTP request that can be served"
+	var small *fasthttp.ErrSmallBuffer
+	var timeout net.Error
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		reason, status, message = "body_too_large", fasthttp.StatusRequestEntityTooLarge, "the body is longer than 65536 bytes"
+	case errors.As(err, &small):
+		reason, status, message = "header_too_large", fasthttp.StatusRequestHeaderFieldsTooLarge, "URL and headers are longer than 20480 bytes"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		reason, status, message = "slow", fasthttp.StatusRequestTimeout, "the request did not arrive within 10 seconds"
+	}
+	s.o.Metrics.rejected(reason)
+	fail(ctx, status, message)
+	if c, ok := ctx.Conn().(*conn); ok {
+		c.linger.Store(true)
+	}
+}
+
+// printer is what the HTTP library has to say, mostly of clients.
+type printer struct{ log *slog.Logger }
+
+// Printf implements fasthttp.Logger.
+func (p printer) Printf(format string, args ...any) {
+	p.log.Debug("HTTP", "message", strings.TrimSpace(fmt.Sprintf(format, args...)))
 }

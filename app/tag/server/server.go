@@ -5,11 +5,11 @@ package server
 
 import (
 	"context"
-	"log"
 	"log/slog"
-	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"patag/app/tag/counters"
 	"patag/app/tag/decision"
@@ -128,38 +128,49 @@ func (s *Server) Drain() { s.draining.Store(true) }
 // Ready says whether requests should be sent here.
 func (s *Server) Ready() bool { return s.state.Load() != nil && !s.draining.Load() }
 
-func (s *Server) errorLog() *log.Logger {
-	return slog.NewLogLogger(s.o.Logger.Handler(), slog.LevelDebug)
-}
-
-func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
+func (s *Server) healthz(ctx *fasthttp.RequestCtx) {
+	h := &ctx.Response.Header
+	h.SetContentType(textType)
+	set(h, cacheControl, noStore)
 	switch {
 	case s.draining.Load():
-		w.WriteHeader(http.StatusServiceUnavailable)
-		w.Write([]byte("draining\n"))
+		ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
+		ctx.SetBodyString("draining\n")
 	case s.state.Load() == nil:
-		w.WriteHeader(http.StatusServiceUnavailable)
-		w.Write([]byte("no catalogue yet\n"))
+		ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
+		ctx.SetBodyString("no catalogue yet\n")
 	default:
-		w.Write([]byte("ok\n"))
+		ctx.SetBodyString("ok\n")
 	}
 }
 
 // cors: any page may ask for ads, without credentials.
-func cors(h http.Header) { h["Access-Control-Allow-Origin"] = anyOrigin }
+func cors(h *fasthttp.ResponseHeader) { set(h, allowOrigin, anyOrigin) }
 
-// Header values are shared slices: setting them allocates nothing.
+// set writes a header whose name is in canonical form already.
+func set(h *fasthttp.ResponseHeader, name, value []byte) { h.SetCanonical(name, value) }
+
+// Headers of every answer, ready to be copied.
 var (
-	anyOrigin   = []string{"*"}
-	noStore     = []string{"no-store"}
-	jsonType    = []string{"application/json; charset=utf-8"}
-	htmlType    = []string{"text/html; charset=utf-8"}
-	textType    = []string{"text/plain; charset=utf-8"}
-	gifType     = []string{"image/gif"}
-	sandboxed   = []string{"sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox"}
-	noSniff     = []string{"nosniff"}
-	noIndex     = []string{"noindex"}
-	strictRefer = []string{"strict-origin-when-cross-origin"}
+	allowOrigin     = []byte("Access-Control-Allow-Origin")
+	cacheControl    = []byte("Cache-Control")
+	securityPolicy  = []byte("Content-Security-Policy")
+	contentTypeOpts = []byte("X-Content-Type-Options")
+	referrerPolicy  = []byte("Referrer-Policy")
+	robotsTag       = []byte("X-Robots-Tag")
+
+	anyOrigin   = []byte("*")
+	noStore     = []byte("no-store")
+	sandboxed   = []byte("sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox")
+	noSniff     = []byte("nosniff")
+	noIndex     = []byte("noindex")
+	strictRefer = []byte("strict-origin-when-cross-origin")
+)
+
+// Media types.
+const (
+	jsonType = "application/json; charset=utf-8"
+	htmlType = "text/html; charset=utf-8"
+	textType = "text/plain; charset=utf-8"
+	gifType  = "image/gif"
 )

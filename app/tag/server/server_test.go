@@ -97,7 +97,7 @@ func newFixture(t testing.TB) *fixture {
 		t.Fatal(err)
 	}
 	f.Publish(&State{Snapshot: snap, Tally: counters.NewTally(snap), Delivery: pacing.New(pacing.Options{Logger: log}).View(t.Context(), snap, hardcap.New(nil, log).View(t.Context(), snap))})
-	f.handler = f.Handler()
+	f.handler = Adapt(f.Handler())
 	return f
 }
 
@@ -367,18 +367,38 @@ func TestBeforeTheFirstCatalogue(t *testing.T) {
 	}
 }
 
+// live serves a fixture over a socket, with its own limits but for the time to read.
+func (f *fixture) live(t *testing.T, read time.Duration) (url string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := f.HTTP()
+	if srv.ReadTimeout <= 0 || srv.WriteTimeout <= 0 || srv.IdleTimeout <= 600*time.Second || srv.Concurrency <= 0 {
+		t.Fatalf("a limit is missing: %+v", srv)
+	}
+	srv.ReadTimeout = read
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(Listener(l)) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := srv.ShutdownWithContext(ctx); err != nil {
+			t.Errorf("shut down: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return "http://" + l.Addr().String()
+}
+
 // Slow and oversized requests are cut off by the server's own limits.
 func TestSlowHeadersAreCut(t *testing.T) {
 	f := newFixture(t)
-	srv := httptest.NewUnstartedServer(f.handler)
-	limits := f.HTTP("")
-	srv.Config.ReadHeaderTimeout, srv.Config.MaxHeaderBytes = 200*time.Millisecond, limits.MaxHeaderBytes
-	if limits.ReadHeaderTimeout <= 0 || limits.ReadTimeout <= 0 || limits.WriteTimeout <= 0 || limits.IdleTimeout <= 600*time.Second {
-		t.Fatalf("a limit is missing: %+v", limits)
-	}
-	srv.Start()
-	defer srv.Close()
-	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	base := f.live(t, 200*time.Millisecond)
+	conn, err := net.Dial("tcp", base[len("http://"):])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -387,10 +407,10 @@ func TestSlowHeadersAreCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := io.ReadAll(conn); err != nil {
-		t.Errorf("a client that never ends its headers is not cut off: %v", err)
+	if got, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 408 ") {
+		t.Errorf("a client that never ends its headers is not cut off: %v, %.100q", err, got)
 	}
-	req, err := http.NewRequest("GET", srv.URL+"/v1/ad?placement=demo-top", nil)
+	req, err := http.NewRequest("GET", base+"/v1/ad?placement=demo-top", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -402,6 +422,56 @@ func TestSlowHeadersAreCut(t *testing.T) {
 	res.Body.Close()
 	if res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("64 KiB of headers: %d", res.StatusCode)
+	}
+}
+
+// What is no HTTP is refused in JSON, and neither ends the server nor reaches a handler.
+func TestGarbageIsRefused(t *testing.T) {
+	f := newFixture(t)
+	base := f.live(t, time.Second)
+	for _, garbage := range []string{
+		"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "GET\r\n\r\n", "GET /v1/ad HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+		"POST /v1/ads HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "GET /v1/ad?placement=demo-top HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n",
+	} {
+		conn, err := net.Dial("tcp", base[len("http://"):])
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Write([]byte(garbage))
+		conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		got, err := io.ReadAll(conn)
+		conn.Close()
+		if err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 4") || strings.Contains(string(got), `"fill"`) {
+			t.Errorf("%.40q is answered %.200q, %v", garbage, got, err)
+		}
+	}
+	if res, err := http.Get(base + "/v1/ad?placement=demo-top"); err != nil || res.StatusCode != http.StatusOK {
+		t.Errorf("afterwards: %v %v", res, err)
+	} else {
+		res.Body.Close()
+	}
+}
+
+// A fault in one request is that request's alone.
+func TestFaultEndsOneRequest(t *testing.T) {
+	f := newFixture(t)
+	st := *f.State()
+	st.Tally = nil
+	f.Publish(&st)
+	base := f.live(t, time.Second)
+	for range 3 {
+		res, err := http.Get(base + "/v1/ad?placement=demo-top")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.StatusCode != http.StatusInternalServerError || !json.Valid(body) {
+			t.Errorf("%d %s", res.StatusCode, body)
+		}
+	}
+	if n := f.inFlight.Load(); n != 0 {
+		t.Errorf("%d requests in flight", n)
 	}
 }
 

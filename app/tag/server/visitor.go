@@ -3,7 +3,8 @@ package server
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"net/http"
+
+	"github.com/valyala/fasthttp"
 
 	"patag/app/tag/decision"
 	"patag/app/tag/inventory"
@@ -12,8 +13,8 @@ import (
 )
 
 // visit reads who asks into the decision's request, as far as privacy permits.
-func (s *Server) visit(r *http.Request, k *adWork) {
-	s.o.Visitors.Read(r, &k.visitor)
+func (s *Server) visit(ctx *fasthttp.RequestCtx, k *adWork) {
+	s.o.Visitors.Read(&ctx.Request.Header, ctx.RemoteAddr(), &k.visitor)
 	v, a, d := &k.visitor, &k.req, &k.dec
 	if s.o.Demo {
 		override(v, a)
@@ -45,32 +46,32 @@ func userHash(id string) uint64 {
 
 // appendBase appends scheme and host of this server as the client sees it. A host with other characters than hosts have is left out,
 // which makes the URLs relative: it will be written into JSON and HTML unescaped.
-func (s *Server) appendBase(dst []byte, r *http.Request) []byte {
+func (s *Server) appendBase(dst []byte, ctx *fasthttp.RequestCtx) []byte {
 	if s.o.PublicURL != "" {
 		return append(dst, s.o.PublicURL...)
 	}
-	for i := range len(r.Host) {
-		c := r.Host[i]
+	host := ctx.Request.Header.Host()
+	for _, c := range host {
 		ok := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '.' || c == '-' || c == ':' || c == '[' || c == ']'
 		if !ok {
 			return dst
 		}
 	}
-	if r.Host == "" {
+	if len(host) == 0 {
 		return dst
 	}
-	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+	if string(ctx.Request.Header.Peek("X-Forwarded-Proto")) == "https" {
 		dst = append(dst, "https://"...)
 	} else {
 		dst = append(dst, "http://"...)
 	}
-	return append(dst, r.Host...)
+	return append(dst, host...)
 }
 
 // isInvalid says whether an event comes from known invalid traffic, whatever its token says.
-func (s *Server) isInvalid(r *http.Request) bool {
+func (s *Server) isInvalid(ctx *fasthttp.RequestCtx) bool {
 	var v visitor.Visitor
-	s.o.Visitors.Read(r, &v)
+	s.o.Visitors.Read(&ctx.Request.Header, ctx.RemoteAddr(), &v)
 	return v.Invalid != visitor.Valid
 }
 

@@ -1,8 +1,9 @@
 package visitor
 
 import (
-	"net/http"
 	"strings"
+
+	"github.com/valyala/fasthttp"
 
 	"patag/app/tag/inventory"
 )
@@ -192,16 +193,16 @@ func (m marks) system() inventory.System {
 
 // hints reads User-Agent client hints into dst, where a browser sends them: its User-Agent is then frozen and tells less. The brands
 // also give headless browsers away.
-func hints(h http.Header, dst *Visitor) marks {
-	brands := one(h, "Sec-Ch-Ua")
+func hints(h *fasthttp.RequestHeader, dst *Visitor) marks {
+	brands := string(h.Peek("Sec-Ch-Ua"))
 	if brands == "" {
 		return 0
 	}
 	if b := brand(brands); b != 0 {
 		dst.Browser = b
 	}
-	mobile := one(h, "Sec-Ch-Ua-Mobile")
-	system := platform(strings.Trim(one(h, "Sec-Ch-Ua-Platform"), `"`))
+	mobile := string(h.Peek("Sec-Ch-Ua-Mobile"))
+	system := platform(strings.Trim(string(h.Peek("Sec-Ch-Ua-Platform")), `"`))
 	if system != 0 {
 		dst.System = system
 	}

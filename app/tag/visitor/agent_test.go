@@ -22,7 +22,8 @@ func TestAgents(t *testing.T) {
 		}
 		n++
 		var v Visitor
-		(&Reader{}).Read(get("203.0.113.9:1", "User-Agent", agent), &v)
+		r := get("203.0.113.9:1", "User-Agent", agent)
+		(&Reader{}).Read(&r.Header, r.from, &v)
 		verdict := v.Invalid.String()
 		if verdict == "" {
 			verdict = "-"
@@ -51,7 +52,8 @@ func TestHintsOutweighTheAgent(t *testing.T) {
 	}
 	for name, tt := range tests {
 		var v Visitor
-		(&Reader{}).Read(get("203.0.113.9:1", "User-Agent", frozen, "Sec-CH-UA", tt.brands, "Sec-CH-UA-Mobile", tt.mobile, "Sec-CH-UA-Platform", tt.platform), &v)
+		r := get("203.0.113.9:1", "User-Agent", frozen, "Sec-CH-UA", tt.brands, "Sec-CH-UA-Mobile", tt.mobile, "Sec-CH-UA-Platform", tt.platform)
+		(&Reader{}).Read(&r.Header, r.from, &v)
 		if got := v.Device.String() + " " + v.Browser.String() + " " + v.System.String(); got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)
 		}

@@ -1,8 +1,10 @@
 package visitor
 
 import (
-	"net/http"
+	"bytes"
 	"strings"
+
+	"github.com/valyala/fasthttp"
 )
 
 // Invalid is why a request is known to be invalid traffic. Such requests are answered and counted, apart from the others.
@@ -36,7 +38,7 @@ func InvalidReasons() []Invalid {
 	return []Invalid{NoAgent, Bot, Headless, Library, Prefetch, HeadMethod, DataCentre}
 }
 
-func judge(r *http.Request, agent string, m marks) Invalid {
+func judge(h *fasthttp.RequestHeader, agent string, m marks) Invalid {
 	switch {
 	case agent == "":
 		return NoAgent
@@ -46,16 +48,16 @@ func judge(r *http.Request, agent string, m marks) Invalid {
 		return Headless
 	case !strings.HasPrefix(agent, "Mozilla/") && !strings.HasPrefix(agent, "Opera/"):
 		return Library // every browser has called itself Mozilla since the nineties
-	case ahead(r.Header):
+	case ahead(h):
 		return Prefetch
-	case r.Method == http.MethodHead:
+	case h.IsHead():
 		return HeadMethod
 	}
 	return Valid
 }
 
 // ahead says whether a browser loads before anybody looks. Prerendered pages send prefetch;prerender.
-func ahead(h http.Header) bool {
-	return strings.HasPrefix(one(h, "Sec-Purpose"), "prefetch") || one(h, "Purpose") == "prefetch" ||
-		one(h, "X-Purpose") == "preview" || one(h, "X-Moz") == "prefetch"
+func ahead(h *fasthttp.RequestHeader) bool {
+	return bytes.HasPrefix(h.Peek("Sec-Purpose"), []byte("prefetch")) || string(h.Peek("Purpose")) == "prefetch" ||
+		string(h.Peek("X-Purpose")) == "preview" || string(h.Peek("X-Moz")) == "prefetch"
 }

@@ -5,10 +5,13 @@
 package visitor
 
 import (
-	"net/http"
+	"bytes"
+	"net"
 	"net/netip"
 	"strings"
 	"sync/atomic"
+
+	"github.com/valyala/fasthttp"
 
 	"patag/app/tag/inventory"
 	"patag/app/tag/privacy"
@@ -49,20 +52,19 @@ type Reader struct {
 // OptOutCookie is set to 1 by a visitor's opt-out.
 const OptOutCookie = "pa_optout"
 
-// Read overwrites dst with what r tells.
-func (rd *Reader) Read(r *http.Request, dst *Visitor) {
+// Read overwrites dst with what headers and the connection's address tell. What it keeps of them is copied.
+func (rd *Reader) Read(h *fasthttp.RequestHeader, from net.Addr, dst *Visitor) {
 	*dst = Visitor{}
-	h := r.Header
-	dst.UserAgent = one(h, "User-Agent")
-	dst.Language = firstLanguage(one(h, "Accept-Language"))
-	dst.GPC = one(h, "Sec-Gpc") == "1"
-	dst.OptOut = cookie(h, OptOutCookie) == "1"
+	dst.UserAgent = string(h.UserAgent())
+	dst.Language = firstLanguage(h.Peek("Accept-Language"))
+	dst.GPC = string(h.Peek("Sec-Gpc")) == "1"
+	dst.OptOut = string(h.Cookie(OptOutCookie)) == "1"
 	marks := readAgent(dst.UserAgent)
 	dst.Device, dst.Browser, dst.System = marks.kind()
 	marks |= hints(h, dst)
-	addr := rd.address(r)
+	addr := rd.address(h, from)
 	rd.place(addr, h, dst)
-	dst.Invalid = judge(r, dst.UserAgent, marks)
+	dst.Invalid = judge(h, dst.UserAgent, marks)
 	if dst.Invalid == Valid {
 		if d := rd.dataCentres.Load(); d != nil && d.contains(addr) {
 			dst.Invalid = DataCentre
@@ -93,11 +95,11 @@ func Truncate(a netip.Addr) netip.Addr {
 }
 
 // address is the client's, whole.
-func (rd *Reader) address(r *http.Request) netip.Addr {
+func (rd *Reader) address(h *fasthttp.RequestHeader, from net.Addr) netip.Addr {
 	if rd.ForwardedFor > 0 {
 		// The last header counts: a load balancer appends to it, and a client may have sent others before.
-		if v := r.Header["X-Forwarded-For"]; len(v) > 0 {
-			if entry, ok := fromRight(v[len(v)-1], rd.ForwardedFor); ok {
+		if v := h.PeekAll("X-Forwarded-For"); len(v) > 0 {
+			if entry, ok := fromRight(string(v[len(v)-1]), rd.ForwardedFor); ok {
 				if a, ok := parseAddr(entry); ok {
 					return a
 				}
@@ -105,8 +107,10 @@ func (rd *Reader) address(r *http.Request) netip.Addr {
 			}
 		}
 	}
-	a, _ := parseAddr(r.RemoteAddr)
-	return a
+	if tcp, ok := from.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
 }
 
 // fromRight is the n-th entry of a comma separated list, counted from its end.
@@ -143,17 +147,17 @@ func parseAddr(s string) (netip.Addr, bool) {
 }
 
 // place fills in country and region from the database, else from the load balancer's headers. The two are not mixed.
-func (rd *Reader) place(a netip.Addr, h http.Header, dst *Visitor) {
+func (rd *Reader) place(a netip.Addr, h *fasthttp.RequestHeader, dst *Visitor) {
 	if g := rd.geo.Load(); g != nil && a.IsValid() {
 		if dst.Country, dst.Region = g.lookup(a); dst.Country != 0 {
 			return
 		}
 	}
 	if rd.CountryHeader != "" {
-		dst.Country = inventory.ParseCountry(h.Get(rd.CountryHeader))
+		dst.Country = inventory.ParseCountry(string(h.Peek(rd.CountryHeader)))
 	}
 	if rd.RegionHeader != "" {
-		r := parseSubdivision(h.Get(rd.RegionHeader))
+		r := parseSubdivision(string(h.Peek(rd.RegionHeader)))
 		if c := r.country(); c != 0 && (dst.Country == 0 || dst.Country == c) {
 			dst.Country, dst.Region = c, inventory.Region(r)
 		}
@@ -186,20 +190,12 @@ func parseSubdivision(s string) region {
 	return region(inventory.ParseRegion(s))
 }
 
-// one is the first value of a header whose name is in canonical form.
-func one(h http.Header, name string) string {
-	if v := h[name]; len(v) > 0 {
-		return v[0]
-	}
-	return ""
-}
-
 // firstLanguage is the first tag of Accept-Language; "" where it is none.
-func firstLanguage(s string) string {
-	if i := strings.IndexAny(s, ",;"); i >= 0 {
+func firstLanguage(s []byte) string {
+	if i := bytes.IndexAny(s, ",;"); i >= 0 {
 		s = s[:i]
 	}
-	s = strings.TrimSpace(s)
+	s = bytes.TrimSpace(s)
 	if len(s) < 2 || len(s) > 16 {
 		return ""
 	}
@@ -208,19 +204,5 @@ func firstLanguage(s string) string {
 			return ""
 		}
 	}
-	return s
-}
-
-// cookie finds a cookie without making one of each.
-func cookie(h http.Header, name string) string {
-	for _, line := range h["Cookie"] {
-		for line != "" {
-			var pair string
-			pair, line, _ = strings.Cut(line, ";")
-			if k, v, _ := strings.Cut(strings.TrimSpace(pair), "="); k == name {
-				return v
-			}
-		}
-	}
-	return ""
+	return string(s)
 }
