@@ -252,6 +252,7 @@ func (l *life) second(t *testing.T) {
 	begun := time.Now()
 	l.must(t, 5*time.Minute, "staging", "create", "beta", "--ttl", "15m")
 	took := time.Since(begun)
+	l.auction(t, "staging-beta", l.list(t)["beta"].AdURL)
 	l.refused(t, 3, "its store began with demo", "staging", "create", "beta", "--data", "empty")
 	l.killed(t, 15*time.Second, "restore", "staging-beta", "--from", "production", "--mask", "--yes")
 	begun = time.Now()
@@ -400,7 +401,7 @@ func (l *life) rebuildDead(t *testing.T) {
 	if left := l.inventory(t); len(left) != len(l.production) {
 		t.Errorf("the lists of the API are\n%s", difference(left, l.production))
 	}
-	t.Logf("ROW rebuild production, cluster destroyed, one rebuild killed | %s to the first ad (%s since the cluster died) | catalogue equal, %d backed-up impressions there, %d of the %s after the backup lost",
+	t.Logf("ROW rebuild production, cluster destroyed | %s to the first ad (%s since the cluster died) | catalogue equal, %d backed-up impressions there, %d of the %s after the backup lost",
 		tenths(took), tenths(time.Since(died)), backedUp, lost, "6 s")
 }
 

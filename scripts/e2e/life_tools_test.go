@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -136,6 +137,23 @@ func (l *life) impressions(stack string) (int, error) {
 		sum += n
 	}
 	return sum, nil
+}
+
+// auction asks for ads that are auctioned, until the staging's own bidder has won one: its pod runs, and tag servers may reach it.
+// Without gdpr=0 no source may be asked: where a visitor of unknown country lives, consent may be needed.
+func (l *life) auction(t *testing.T, stack, adURL string) {
+	t.Helper()
+	base, _, _ := strings.Cut(adURL, "placement=")
+	for n := 1; ; n++ {
+		code, body, err := get(base+"placement=demo-auction&gdpr=0", http.Header{"User-Agent": {browser}})
+		if err == nil && code == http.StatusOK && strings.Contains(body, `"source":"auction"`) {
+			t.Logf("the bidder of %s has won auction %d", stack, n)
+			return
+		}
+		if n == 30 {
+			t.Fatalf("the bidder of %s has won none of %d auctions; the last answer: %d %v %.500s", stack, n, code, err, body)
+		}
+	}
 }
 
 // destroy kills every process of a stack's cluster and deletes its state folder, again and again until neither is there: the

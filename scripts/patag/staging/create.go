@@ -247,7 +247,7 @@ func ofBranch(ctx context.Context, s *app.Session, branch string) (map[string]an
 	return s.BuildImagesOf(ctx, tree)
 }
 
-// serving waits until the staging's ad is served.
+// serving waits until the staging's ad is served, by all that should.
 func serving(ctx context.Context, s *app.Session, most time.Duration) error {
 	sum, err := s.Existing(ctx)
 	if err != nil {
@@ -263,5 +263,5 @@ func serving(ctx context.Context, s *app.Session, most time.Duration) error {
 		return exit.New(exit.Failed, "%s serves no ad: %w", s.Stack, err).WithHint("see `patag status %s`", s.Stack)
 	}
 	step.Done("it answers")
-	return nil
+	return s.Settle(ctx, sum.Outputs)
 }
