@@ -53,7 +53,7 @@ func (r *report) print(w io.Writer) {
 		fmt.Fprintf(w, "| p99 at half of its maximum ≤ 2 × nginx's | %s against %s at %.0f a second: %.2f | %s |\n",
 			short(tag.p99), short(nginx.p99), tag.rate, p99, verdict(p99 <= 2))
 	}
-	fmt.Fprintf(w, "\nThe tag server allocated %.1f objects per request, all of net/http's and go-redis's included. %.0f %% of its decisions asked for frequency\n"+
+	fmt.Fprintf(w, "\nThe tag server allocated %.1f objects per request, all of the HTTP library's and go-redis's included. %.0f %% of its decisions asked for frequency\n"+
 		"caps, %.1f %% of these were answered by Redis. Its resident memory was %.0f MiB after the runs.\n", r.allocs, 100*r.asked, 100*r.shared, r.rss)
 	if r.points == nil {
 		return
