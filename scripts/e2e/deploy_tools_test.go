@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"errors"
-	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
@@ -139,11 +138,7 @@ func (d *deploys) drift(t *testing.T) {
 
 // sendAds starts visitors who ask for an ad each and nothing else.
 func sendAds(url string, perSecond int) *traffic {
-	w := &traffic{
-		url: url, end: make(chan struct{}), lastGood: time.Now(),
-		kept:  &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 100}},
-		fresh: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
-	}
+	w := newTraffic(url)
 	w.wait.Go(func() {
 		tick := time.NewTicker(time.Second / time.Duration(perSecond))
 		defer tick.Stop()

@@ -45,13 +45,18 @@ const browser = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefo
 // persistence is how long a visitor tries to report an impression.
 const persistence = 90 * time.Second
 
-// send starts the visitors.
-func send(url string, perSecond int) *traffic {
-	w := &traffic{
+// newTraffic is visitors who have not been sent yet: most keep their connections, some come with new ones.
+func newTraffic(url string) *traffic {
+	return &traffic{
 		url: url, end: make(chan struct{}), lastGood: time.Now(),
 		kept:  &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 100}},
 		fresh: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
 	}
+}
+
+// send starts the visitors.
+func send(url string, perSecond int) *traffic {
+	w := newTraffic(url)
 	w.wait.Go(func() {
 		tick := time.NewTicker(time.Second / time.Duration(perSecond))
 		defer tick.Stop()

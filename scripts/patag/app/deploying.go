@@ -2,9 +2,7 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -74,19 +72,12 @@ func (s *Session) deployed() error {
 	if who, yes := engine.InUse(s.deployFolder()); yes {
 		return exit.New(exit.Locked, "stack %s is being deployed to by %s", s.Stack, who).WithHint("wait for that deployment to end, or end it with Ctrl-C there; nothing was changed")
 	}
-	raw, err := os.ReadFile(s.DeploymentFile())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("look for a deployment to %s: %w", s.Stack, err)
-	}
 	var plan struct {
 		Begun time.Time
 		By    string
 	}
-	if err := json.Unmarshal(raw, &plan); err != nil {
-		return fmt.Errorf("read %s: %w", s.DeploymentFile(), err)
+	if there, err := readPlan(s.DeploymentFile(), &plan); !there {
+		return err
 	}
 	return exit.New(exit.Failed, "a deployment to %s that %s began %s is not finished", s.Stack, plan.By, plan.Begun.Local().Format("2006-01-02 15:04:05")).
 		WithHint("finish it: patag deploy %s, or take it back: patag deploy %s --abort; nothing was changed", s.Stack, s.Stack)

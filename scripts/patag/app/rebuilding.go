@@ -49,20 +49,28 @@ func (s *Session) rebuilt() error {
 	if s.rebuilding {
 		return nil
 	}
-	raw, err := os.ReadFile(s.RebuildFile())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("look for a rebuild of %s: %w", s.Stack, err)
-	}
 	var plan struct {
 		Begun  time.Time
 		Backup string
 	}
-	if err := json.Unmarshal(raw, &plan); err != nil {
-		return fmt.Errorf("read %s: %w", s.RebuildFile(), err)
+	if there, err := readPlan(s.RebuildFile(), &plan); !there {
+		return err
 	}
 	return exit.New(exit.Failed, "a rebuild of %s from backup %s, begun %s, is not finished", s.Stack, plan.Backup, plan.Begun.Local().Format("2006-01-02 15:04:05")).
 		WithHint("finish it: patag rebuild %s; nothing was changed", s.Stack)
+}
+
+// readPlan reads the plan of work that goes over several runs, and says whether there is one.
+func readPlan(path string, plan any) (there bool, err error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for unfinished work: %w", err)
+	}
+	if err := json.Unmarshal(raw, plan); err != nil {
+		return false, fmt.Errorf("read %s: %w", path, err)
+	}
+	return true, nil
 }
